@@ -50,6 +50,7 @@ EXTRAS = (
     Extra("bulk", "acestep-flows bulk, and --workers of train and encode", ("ray", "pandas", "pyarrow")),
     Extra("postgres", "serve --database postgresql://...", ("psycopg",)),
     Extra("s3", "links straight into an S3 store", ("botocore",)),
+    Extra("tracing", "OTEL_EXPORTER_OTLP_ENDPOINT of serve", ("opentelemetry.sdk", "opentelemetry.exporter.otlp")),
     Extra("tracking", "MLflow tracking of bulk and train", ("mlflow",)),
 )
 

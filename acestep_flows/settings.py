@@ -12,6 +12,7 @@
     ACESTEP_FLOWS_SERVER          address of the server that client commands ask, unless --server names it
     ACESTEP_FLOWS_API_KEY         API key that client commands send
     HF_TOKEN                      hub token, sent only to the hub
+    OTEL_EXPORTER_OTLP_ENDPOINT   where a server sends traces; OpenTelemetry reads its other variables
     HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY
                                   proxies, as usual; never for a server on this machine
 
@@ -44,6 +45,7 @@ PRODUCTS = "ACESTEP_FLOWS_PRODUCTS"
 SERVER = "ACESTEP_FLOWS_SERVER"
 API_KEY = "ACESTEP_FLOWS_API_KEY"
 TOKEN = "HF_TOKEN"
+TRACES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 """The usual variables for proxies, also in lower case."""
 
@@ -68,6 +70,7 @@ class Settings:
     api_key: str | None = field(default=None, repr=False)
     database: str | None = field(default=None, repr=False)
     artifacts: str | None = field(default=None, repr=False)
+    traces: bool = False
 
     @property
     def results(self) -> Path:
@@ -102,6 +105,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         environ.get(API_KEY, "").strip() or None,
         environ.get(DATABASE, "").strip() or None,
         environ.get(ARTIFACTS, "").strip() or None,
+        any(environ.get(name, "").strip() for name in TRACES),
     )
 
 

@@ -32,6 +32,7 @@ LAYERS: dict[str, str] = {
     "value_file": "errors storage values",
     "optional_packages": "errors",
     "mlflow_run": "errors optional_packages",
+    "tracing": "errors optional_packages settings",
     # the model and what belongs to it
     "model": "errors lazy_imports storage values wording torch",
     "text": "errors values",
@@ -54,8 +55,8 @@ LAYERS: dict[str, str] = {
     "graph.views": "storage values stages graph.language graph.checking",
     # where stages run
     "runtime": "errors lazy_imports values model sampling stages graph torch",
-    "runtime.serving": "errors lazy_imports settings storage values wording model sampling stages weights graph "
-    "runtime",
+    "runtime.serving": "errors lazy_imports settings storage values wording tracing model sampling stages weights "
+    "graph runtime",
     "runtime.bulk": "errors settings values model stages graph runtime runtime.serving",
     # one song in this process
     "input_reader": "errors values wording value_file audio stages",
@@ -68,15 +69,14 @@ LAYERS: dict[str, str] = {
     "client": "errors settings storage wording",
     "api.options": "",
     "api.store": "errors optional_packages storage values value_file audio runtime.serving sqlalchemy",
-    "api.execution": "errors settings storage values value_file audio stages graph outputs api.store",
+    "api.execution": "errors settings storage values value_file tracing audio stages graph outputs api.store",
     "studio": "fastapi",
-    "api.http": "errors settings storage values value_file wording audio stages graph recipes studio api.options "
-    "api.store "
-    "api.execution fastapi",
+    "api.http": "errors settings storage values value_file wording tracing audio stages graph recipes studio "
+    "api.options api.store api.execution fastapi",
     "compat": "errors lazy_imports settings storage values value_file wording text audio stages graph recipes session "
     "api.options api.store api.execution api.http fastapi",
-    "api.server": "errors lazy_imports settings storage wording stages weights graph runtime.serving api.options "
-    "api.store api.execution api.http compat fastapi",
+    "api.server": "errors lazy_imports settings storage wording tracing stages weights graph runtime.serving "
+    "api.options api.store api.execution api.http compat fastapi",
     # many songs
     "bulk": "errors storage values value_file wording mlflow_run model audio stages weights graph runtime.serving "
     "runtime.bulk input_reader outputs session client torch",

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from acestep_flows.api.execution.run_news import RunNews
 from acestep_flows.api.execution.run_notifier import RunNotifier
@@ -31,6 +31,9 @@ from acestep_flows.graph.library import Library, shipped
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.registry import stages
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 R = TypeVar("R")
 
@@ -71,6 +74,7 @@ class Service:
         hidden: more folders whose paths must not appear in responses.
         model_card: describes the model. It may block.
         server: name of the executor of this process; empty if it has none.
+        tracer: OpenTelemetry provider for spans of requests; None takes that of the process, if any.
     """
 
     home: Home
@@ -87,6 +91,7 @@ class Service:
     hidden: Sequence[Path] = ()
     model_card: Callable[[], ModelCard] = unknown_model
     server: str = ""
+    tracer: TracerProvider | None = None
 
     @cached_property
     def news(self) -> RunNews:

@@ -42,8 +42,9 @@ def opened_tables(home: Path, database: str | None) -> Iterator[Database]:
     """
     from acestep_flows.api.store.database import Database
     from acestep_flows.errors import InputError
+    from acestep_flows.settings import read_settings
 
-    file = home / "runs.sqlite"
+    database, file = database or read_settings().database, home / "runs.sqlite"
     if database is None and not file.is_file():
         raise InputError(f"no server has run in {home}", where="--home", allowed="the folder that serve was given")
     tables = Database(database) if database is not None else Database.file(file.absolute())

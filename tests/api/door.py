@@ -164,7 +164,13 @@ def _serve(server: uvicorn.Server, service: Service, executing: bool) -> None:
             await server.serve()
             return
         executor = Executor(
-            home, scheduler, slots=2, poll=0.02, notifier=service.notifier, silent=service.keys.are_several
+            home,
+            scheduler,
+            slots=2,
+            poll=0.02,
+            tracer=service.tracer,
+            notifier=service.notifier,
+            silent=service.keys.are_several,
         )
         work = asyncio.create_task(executor.run())
         await server.serve()

@@ -6,8 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 
 from acestep_flows.api.execution.run_journal import Journal
+from acestep_flows.api.execution.tracing import RunTrace
 from acestep_flows.api.store.leases import RunChanges
 from acestep_flows.api.store.records import ClaimedRun, Lease
+from acestep_flows.errors import FlowsError
 from acestep_flows.graph.execution.run import PlanRun
 
 
@@ -22,6 +24,7 @@ class ActiveRun:
         cancelled: whether a cancellation was requested.
         lost: whether another executor holds the latest lease.
         ending: whether its end is being written. If its lease is invalid by then, that write may have ended it.
+        trace: its spans, where runs are traced.
         task: the task that works on it.
     """
 
@@ -31,6 +34,7 @@ class ActiveRun:
     cancelled: bool = False
     lost: bool = False
     ending: bool = False
+    trace: RunTrace | None = None
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
     @property
@@ -43,6 +47,11 @@ class ActiveRun:
         self.cancelled = True
         if self.run is not None:
             self.run.cancel()
+
+    def end_trace(self, state: str, error: FlowsError | None = None) -> None:
+        """End the spans, if there are any that have not ended."""
+        if self.trace is not None:
+            self.trace.end(state, error)
 
     def take_changes(self) -> RunChanges | None:
         """What happened since the last call; None if nothing did."""

@@ -19,7 +19,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from acestep_flows.api.execution import tracing
 from acestep_flows.api.execution.accepted_run import RunPlanner
 from acestep_flows.api.execution.active_run import ActiveRun
 from acestep_flows.api.execution.outage_log import OutageLog
@@ -28,6 +27,7 @@ from acestep_flows.api.execution.run_journal import Journal, node_weights
 from acestep_flows.api.execution.run_notifier import RunNotifier
 from acestep_flows.api.execution.store_outputs import StoredOutputs, store_outputs
 from acestep_flows.api.execution.store_threads import StoreThreads
+from acestep_flows.api.execution.tracing import begin_trace, has_provider
 from acestep_flows.api.execution.untold_hits import UntoldHits
 from acestep_flows.api.store.claims import end_state
 from acestep_flows.api.store.home import Home
@@ -70,7 +70,7 @@ class Executor:
         name: name in leases; by default a unique one.
         retention: how long files and records are kept; None keeps everything.
         poll: seconds between polls (POLL_SECONDS).
-        tracer: OpenTelemetry provider for spans of finished runs; None takes the provider of the process, if any.
+        tracer: OpenTelemetry provider for spans of runs; None takes the provider of the process, if any.
         model: name of the weights in recipes.
         notifier: notified whenever something was written about a run.
         preview_seconds: length of previews.
@@ -102,9 +102,8 @@ class Executor:
         self._model, self._notifier = model, notifier if notifier is not None else RunNotifier()
         self._preview_seconds, self._silent = preview_seconds, silent
         self._planner, self._encodings = RunPlanner(scheduler.stages), KeptEncodings()
-        self._tracer, self._traces = tracer, tracer is not None or tracing.has_provider()
-        self.failures: Counter[str] = Counter()
-        self._outages = OutageLog(log)
+        self._tracer, self._traces = tracer, tracer is not None or has_provider()
+        self.failures, self._outages = Counter[str](), OutageLog(log)
         self.ended = False
         self._active: dict[str, ActiveRun] = {}
         self._draining = False
@@ -252,6 +251,7 @@ class Executor:
             log.exception("run %s: its end cannot be written", work.lease.run)
         finally:
             del self._active[work.lease.run]
+            work.end_trace("lost" if work.lost else "released")
             self._wake.set()
             if not self._active:
                 self._idle.set()
@@ -269,9 +269,6 @@ class Executor:
         done = await self._finish(work, RunState.SUCCEEDED if error is None else end_state(error), stored, error)
         if done and work.run is not None and work.run.unfinished:
             await self._files.call(self._home.states.end, work.run.unfinished)
-        if done and self._traces:
-            with contextlib.suppress(StorageError):
-                await self._files.call(tracing.trace_run, self._home, work.lease.run, self._tracer)
 
     async def _compute_patiently(self, work: ActiveRun) -> StoredOutputs:
         """As `_compute`, anew while a store cannot be reached. What was computed comes from the cache."""
@@ -303,6 +300,9 @@ class Executor:
         taken = work.journal.add_preview
         maker = PreviewMaker(home, scheduler, work.lease, self._files.pool, taken, self._preview_seconds)
         heard = work.journal.add_event
+        if self._traces:
+            work.trace = work.trace or await self._store.call(begin_trace, home, work.claimed, self._tracer)
+            heard = work.trace.hearing(heard)
         options = Options(mode, deadline, False, heard, record.preview_every or 0, maker.take, record.late)
         work.run = PlanRun(scheduler, plan, options)
         if work.cancelled:
@@ -336,6 +336,7 @@ class Executor:
                     error=error,
                 )
                 self._outages.worked("ends")
+                work.end_trace(state.value if done else "lost", error)
                 self._notifier.notify([work.lease.run])
                 if not done:
                     log.warning("run %s was claimed by another executor; its end is not written", work.lease.run)

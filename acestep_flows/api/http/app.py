@@ -23,6 +23,7 @@ from acestep_flows.api.http.limits import BodyLimit, HostCheck
 from acestep_flows.api.http.metrics import Metrics, RequestMetrics
 from acestep_flows.api.http.page_origin import PageCheck
 from acestep_flows.api.http.query_check import check_query
+from acestep_flows.api.http.request_spans import RequestSpans
 from acestep_flows.api.http.response_schemas import Failure
 from acestep_flows.api.http.responses import ResponseBuilder
 from acestep_flows.api.http.routes import (
@@ -46,6 +47,7 @@ from acestep_flows.api.options import COMPAT
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import RunRecord
 from acestep_flows.studio import page as studio
+from acestep_flows.tracing.provider import has_provider
 
 UPLOADS = "/v1/assets"
 DESCRIPTION = """Text to music, and edits of music, as graphs of stages.
@@ -150,6 +152,8 @@ def _add_middleware(app: FastAPI, service: Service) -> None:
         )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
+    if service.tracer is not None or has_provider():
+        app.add_middleware(RequestSpans, provider=service.tracer)
     if options.prefix:
         app.add_middleware(Prefix, prefix=options.prefix)
 

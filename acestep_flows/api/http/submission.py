@@ -20,6 +20,7 @@ from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.content import sha256
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.planning.plan import Plan
+from acestep_flows.tracing.context import current_traceparent
 from acestep_flows.wording.phrases import clip
 
 EXTRAS = frozenset({"adapter", "control_branch"})
@@ -101,6 +102,8 @@ async def _accept(
     owned = caller.key.runs if caller.key is not None else None
     record, is_new = await in_thread(service.home.runs.accept, new, QueueLimits(service.options.queued, owned))
     if is_new:
+        if trace := current_traceparent():
+            await in_thread(service.home.traces.keep, record.id, trace)
         service.on_accepted()
     return record
 

@@ -30,6 +30,7 @@ from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.pool_watch import PoolWatch
 from acestep_flows.runtime.serving.runner import ServeRunner
 from acestep_flows.settings import DATABASE, read_settings
+from acestep_flows.tracing.provider import start_provider
 from acestep_flows.wording.faults import fault_line
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Ingress:
         settings = read_settings()
         database, artifacts = options.database or settings.database, options.artifacts or settings.artifacts
         self._home = Home.open(home, database=database, artifacts=artifacts, lease=LEASE_SECONDS)
+        start_provider(settings)
         runner = ServeRunner(pool, hosts)
         self._watch = PoolWatch(runner)
         parts = assemble(self._home, pool, runner, settings, read_keys(settings), options, self._watch.problem)

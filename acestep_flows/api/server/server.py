@@ -38,6 +38,7 @@ from acestep_flows.runtime.serving.local_ray import deploy, local_ray
 from acestep_flows.runtime.serving.ray_environment import set_environment
 from acestep_flows.settings import Settings, hidden
 from acestep_flows.storage import open_to_others
+from acestep_flows.tracing.provider import flush_spans, start_provider
 
 if TYPE_CHECKING:
     from acestep_flows.runtime.serving.pool_ray import PoolRay
@@ -79,7 +80,9 @@ def serve_forever(
         KeyboardInterrupt: a signal ended the start; Terminated if it was SIGTERM.
     """
     share_arenas()
+    start_provider(settings)
     with contextlib.ExitStack() as stack:
+        stack.callback(flush_spans)
         stack.enter_context(start_ends_on_signal())
         keys = read_keys(settings)
         check_host(options.host, keys)

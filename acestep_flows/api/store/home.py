@@ -22,6 +22,7 @@ from acestep_flows.api.store.runs import RunTable
 from acestep_flows.api.store.sessions import Sessions
 from acestep_flows.api.store.shared_place import check_same_place
 from acestep_flows.api.store.switches import Switches
+from acestep_flows.api.store.traces import Traces
 from acestep_flows.api.store.usage import Usage
 from acestep_flows.errors import StorageError
 from acestep_flows.runtime.serving.saved_states import FOLDER as STATES
@@ -59,6 +60,7 @@ class Home:
     audit: Audit
     switches: Switches
     quotas: QuotaTable
+    traces: Traces
 
     @classmethod
     def open(
@@ -113,6 +115,7 @@ class Home:
             audit=Audit(tables),
             switches=Switches(tables),
             quotas=QuotaTable(tables),
+            traces=Traces(tables),
         )
 
     def stores_away(self) -> list[str]:

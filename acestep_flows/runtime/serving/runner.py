@@ -29,6 +29,7 @@ from acestep_flows.runtime.serving.lost_process_retry import LostProcessRetry
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.stage_host import open_checkpoint
 from acestep_flows.stages.contract import Stage, StageParams
+from acestep_flows.tracing.context import current_traceparent
 from acestep_flows.values import Value
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ class ServeRunner:
                 preview_every=call.preview_every,
                 run=call.run,
                 alone_until=alone_until,
+                traceparent=current_traceparent(),
             )
             stream = None
             try:

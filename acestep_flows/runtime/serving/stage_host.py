@@ -20,9 +20,12 @@ from acestep_flows.runtime.serving import messages
 from acestep_flows.runtime.serving.batches import StageBatches
 from acestep_flows.runtime.serving.loading import LoadingNotes
 from acestep_flows.runtime.serving.pool import Pool, Process
+from acestep_flows.settings import read_settings
 from acestep_flows.stages.contract import StageParams
 from acestep_flows.stages.diffusion import DiffusionStage
 from acestep_flows.stages.registry import stage_class
+from acestep_flows.tracing.call_span import CallSpan
+from acestep_flows.tracing.provider import start_provider
 from acestep_flows.values import Latents
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ class StageHost:
         from acestep_flows.settings import read_settings
 
         keep_freed_memory()
+        start_provider(read_settings())
         process = pool.processes[name]
         self.name = name
         self.stages = {stage: stage_class(stage) for stage in process.stages}
@@ -97,6 +101,7 @@ class StageHost:
         preview_every: int = 0,
         run: str = "",
         alone_until: int = 0,
+        traceparent: str = "",
     ) -> AsyncIterator[Any]:
         """Make one call and yield the answer, as `messages` says. Cancelling it stops the stage at its next step.
 
@@ -104,8 +109,10 @@ class StageHost:
             inputs, digests, values: the call's inputs, as `messages.join` takes them.
             preview_every, run: as in `StageCall`.
             alone_until: the step at which a diffusion call stops with its state saved; 0: it goes to its end.
+            traceparent: the trace context of the node; empty for none.
         """
         call = StageCall(self.stages[stage], messages.join(inputs, digests, values), params, preview_every, run)
+        span = CallSpan(f"stage {stage}", traceparent, {"process": self.name, "replica": self._id})
         edge = self._edges[stage]
         edge.calls += 1
         edge.bytes_in += _bytes(inputs)
@@ -123,6 +130,7 @@ class StageHost:
                 yield message
             error = work.exception()
             if error is not None:
+                span.failed(getattr(error, "code", "internal"))
                 yield messages.Failed(_failure(error, stage))
                 return
             reply, key = work.result()
@@ -139,6 +147,7 @@ class StageHost:
             if key is not None and self._songs is not None:
                 await self._songs.end(key)
         finally:
+            span.end()
             self._under_way -= 1
             if not work.done():
                 work.cancel()
@@ -247,7 +256,6 @@ def open_checkpoint(pool: Pool) -> Checkpoint:
         CheckpointError: a file is missing, truncated or not the one expected.
     """
     from acestep_flows.model.checkpoint import Checkpoint
-    from acestep_flows.settings import read_settings
     from acestep_flows.weights.choose import choose_weights
 
     settings = read_settings()
