@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect, text
 
 from acestep_flows.api.store import versions
@@ -91,3 +93,52 @@ def test_a_database_of_0_1_0_is_brought_up_to_date(url: str, tmp_path: Path) -> 
         opened_by_0_1_0(connection, tmp_path)
     database.close()
     engine.dispose()
+
+
+def migrated_to(connection: Connection, version: str) -> None:
+    """Bring the tables to a migration, not to the latest."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, version)
+
+
+def later_migrations() -> list[str]:
+    """Every migration from READABLE_FROM on, but the latest."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    scripts = ScriptDirectory.from_config(config)
+    revisions = [script.revision for script in scripts.walk_revisions(READABLE_FROM, "head")]
+    return revisions[:0:-1]
+
+
+@pytest.mark.parametrize("version", later_migrations())
+def test_every_migration_leaves_what_an_earlier_program_reads_and_writes(version: str, url: str) -> None:
+    """The rule for migrations: add tables, and columns that may be absent; remove, rename and narrow nothing."""
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        migrated_to(connection, version)
+        before = shape(connection)
+        migrated_to(connection, "head")
+        after = shape(connection)
+    engine.dispose()
+    assert before.keys() <= after.keys(), "a table is gone"
+    for table, columns in before.items():
+        assert columns.keys() <= after[table].keys(), f"{table}: a column is gone"
+        for name, (kind, nullable) in columns.items():
+            assert after[table][name][0] == kind, f"{table}.{name} has another type"
+            assert after[table][name][1] or not nullable, f"{table}.{name} must not be null any more"
+        for name in after[table].keys() - columns.keys():
+            assert after[table][name][1], f"{table}.{name} is new, and an earlier program does not set it"
+
+
+def shape(connection: Connection) -> dict[str, dict[str, tuple[str, bool]]]:
+    """Type and nullability of every column, or whether it has a default of the database, by table."""
+    inspector = inspect(connection)
+    return {
+        table: {
+            column["name"]: (str(column["type"]), column["nullable"] or column.get("default") is not None)
+            for column in inspector.get_columns(table)
+        }
+        for table in inspector.get_table_names()
+    }
