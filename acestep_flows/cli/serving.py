@@ -221,7 +221,8 @@ def cancel(run: str, as_json: bool, server: str | None) -> None:
 )
 @click.option("--stored-bytes", type=int, metavar="N", help="Bytes of files that are kept.  [default: no limit]")
 @click.option("--operator", is_flag=True, help="It sees the numbers of the whole server, also with other keys.")
-def key(name: str, file: Path | None, operator: bool, **limits: int | None) -> None:
+@click.option("--admin", is_flag=True, help="It may pause the queue, drain servers and read the audit log.")
+def key(name: str, file: Path | None, operator: bool, admin: bool, **limits: int | None) -> None:
     """Make an API key for NAME, print it once and store its digest.
 
     Servers read the file when they start.
@@ -234,7 +235,7 @@ def key(name: str, file: Path | None, operator: bool, **limits: int | None) -> N
     file = file or read_settings().api_key_file
     if file is None:
         raise InputError("no key file", where="--file", allowed=f"a path, here or in {API_KEY_FILE}")
-    click.echo(add_key(file, name, operator=operator or None, **limits))
+    click.echo(add_key(file, name, operator=operator or None, admin=admin or None, **limits))
 
 
 COMMANDS = (serve, key, status, watch, fetch_output, cancel)

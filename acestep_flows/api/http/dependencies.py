@@ -53,7 +53,11 @@ class Caller:
 
     def sees_whole(self, service: Service) -> bool:
         """Whether the caller may see what all callers do together: the sole key, an operator's, or none."""
-        return self.key is None or self.key.operator or not service.keys.are_several
+        return self.operates(service) or (self.key is not None and self.key.operator)
+
+    def operates(self, service: Service) -> bool:
+        """Whether the caller may pause the queue and the like: the sole key, an administrator's, or none."""
+        return self.key is None or self.key.admin or not service.keys.are_several
 
 
 def service_of(request: Request) -> Service:

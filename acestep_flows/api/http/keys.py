@@ -56,6 +56,9 @@ class Key(BaseModel):
         None, ge=1, le=10**18, description="Bytes of uploads and outputs that are kept; null is no limit."
     )
     operator: bool = Field(False, description="Whether it sees the numbers of the whole server, also with other keys.")
+    admin: bool = Field(
+        False, description="Whether it may pause the queue, drain servers and read the audit log, and sees all numbers."
+    )
 
     @property
     def quotas(self) -> Quotas:
@@ -229,7 +232,7 @@ def _from_environment(text: str) -> list[Key]:
                 f"limits of {name} are not usable",
                 where=API_KEYS,
                 allowed="requests_per_minute and runs, each with =N, from 1 to 1000000, compute_seconds_per_day=N, "
-                "stored_bytes=N, and operator=1",
+                "stored_bytes=N, operator=1 and admin=1",
             ) from None
     return keys
 

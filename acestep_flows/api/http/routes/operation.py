@@ -1,6 +1,6 @@
 """Routes for operators: pause and resume the queue, drain a server, read the audit log.
 
-They are for the keys of operators; on a server with one key, or none, for its one caller.
+They are for the keys of administrators; on a server with one key, or none, for its one caller.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from acestep_flows.api.store.schema import QUEUE
 from acestep_flows.api.store.switches import Switch
 from acestep_flows.errors import Forbidden
 
-NOT_OPERATOR = "this is for the key of an operator (acestep-flows key NAME --operator)"
+NOT_OPERATOR = "this is for the key of an administrator (acestep-flows key NAME --admin)"
 
 
 async def operator(service: TheService, caller: TheCaller) -> Caller:
@@ -32,7 +32,7 @@ async def operator(service: TheService, caller: TheCaller) -> Caller:
     Raises:
         Forbidden: it may not.
     """
-    if not caller.sees_whole(service):
+    if not caller.operates(service):
         raise Forbidden(NOT_OPERATOR)
     return caller
 

@@ -18,9 +18,9 @@ from tests.api.http.test_metrics import numbers_of
 
 @contextmanager
 def kept(root: Path, strict: Checkpoint) -> Iterator[tuple[Door, httpx2.Client]]:
-    """A server with keys, a client with an operator's, and one with another."""
+    """A server with keys, a client with an administrator's, and one with that of who only sees all numbers."""
     (ops, operator), (mine, alice) = new_key("ops"), new_key("alice")
-    ring = Keyring([operator.model_copy(update={"operator": True}), alice])
+    ring = Keyring([operator.model_copy(update={"admin": True}), alice.model_copy(update={"operator": True})])
     with (
         opened(root, strict, keys=ring, headers={"X-API-Key": ops}) as door,
         httpx2.Client(base_url=door.url, headers={"X-API-Key": mine}, timeout=60) as caller,
@@ -75,7 +75,7 @@ def test_a_server_that_drains_ends_what_it_has(strict: Checkpoint, tmp_path: Pat
         assert (unknown.status_code, unknown.json()["error"]["allowed"]) == (404, server["name"])
 
 
-def test_only_operators_may(strict: Checkpoint, tmp_path: Path) -> None:
+def test_only_administrators_may(strict: Checkpoint, tmp_path: Path) -> None:
     with kept(tmp_path, strict) as (door, caller):
         for method, path in (
             ("GET", "/v1/queue"),
