@@ -25,7 +25,7 @@ from tests.api.store.conftest import postgres  # noqa: F401 - a fixture
 from tests.api.toys import opened
 
 PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
-OURS = re.compile(r"acestep-flows [^;|>\n`]*")
+OURS = re.compile(r"(?<!-u )acestep-flows [^;|>\n`]*")
 
 
 def page() -> str:

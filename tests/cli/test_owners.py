@@ -58,3 +58,14 @@ def test_usage_is_listed_for_every_key(tmp_path: Path) -> None:
     assert first == {"owner": "", "runs": 1, "music_seconds": 0.0, "compute_seconds": 0.0}
     assert usage("--home", tmp_path, "--until", "2020-01-01").output == "no runs\n"
     assert usage("--home", tmp_path / "nowhere").exit_code == 2
+
+
+def test_bytes_that_are_kept_are_listed_for_every_key(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        assert usage("--home", tmp_path, "--stored").output == "no files\n"
+        for owner in ("bob", ""):
+            home.assets.add(home.artifacts.put(b"take"), "audio", content_type="t", file_name="f", owner=owner)
+    assert usage("--home", tmp_path, "--stored").output == "(no key): 4 bytes\nbob: 4 bytes\n"
+    listed = json.loads(usage("--home", tmp_path, "--stored", "--json").output)
+    assert listed == [{"owner": "", "stored_bytes": 4}, {"owner": "bob", "stored_bytes": 4}]
+    assert usage("--home", tmp_path, "--stored", "--since", "2026-01-01").exit_code == 2

@@ -147,6 +147,13 @@ def test_inputs_for_a_server_are_read_as_for_a_run_here(invoke: Callable[..., Re
     assert (missing.exit_code, missing.stderr) == (2, "error: tags: missing; give it as --set tags=... or tags=@FILE\n")
 
 
+def test_status_says_why_runs_wait(invoke: Callable[..., Result], stub: Stub) -> None:
+    stub.answers = [json_answer({"runs": [run("queued")], "next": None}), json_answer({"paused": True})]
+    assert invoke("status").stderr == "the queue is paused: runs wait until the operator resumes it\n"
+    stub.answers = [json_answer(run("queued")), json_answer({"paused": False})]
+    assert invoke("status", RUN).stderr == ""
+
+
 def test_fetch_output_fetches_the_audio_unless_told_otherwise(
     invoke: Callable[..., Result], stub: Stub, tmp_path: Path
 ) -> None:
