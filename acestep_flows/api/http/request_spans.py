@@ -17,7 +17,7 @@ UNTRACED = ("/healthz", "/readyz", "/metrics")
 
 
 class RequestSpans:
-    """Makes spans until the headers of the response. What a request does meanwhile has its span as the current one."""
+    """Makes spans of requests. What a request does meanwhile has its span as the current one."""
 
     def __init__(self, app: ASGIApp, provider: TracerProvider | None) -> None:
         from opentelemetry import trace
@@ -33,7 +33,7 @@ class RequestSpans:
         caller = dict(scope["headers"]).get(HEADER.encode(), b"").decode("latin-1")
         fields = {"http.request.method": scope["method"]}
         span = self._tracer.start_as_current_span(
-            scope["method"], context_of(caller), SpanKind.SERVER, fields, end_on_exit=True
+            scope["method"], context_of(caller), SpanKind.SERVER, fields, record_exception=False
         )
 
         with span as current:

@@ -21,6 +21,9 @@ from acestep_flows.errors import StorageError
 READABLE_FROM = "0002"
 """The latest migration of 0.1.0, which can use the tables as they are now."""
 
+ADDED = {"totals": "0004", "audit": "0005", "switches": "0005", "traces": "0005"}
+"""Tables that came after `schema_version`, and the migration that added each."""
+
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _EARLIER = "alembic_version"
 
@@ -48,8 +51,9 @@ def _take_over(connection: Connection, scripts: ScriptDirectory) -> None:
     if left is None:
         return
     scripts.get_revision(left)  # raises if a later version left it
-    missing = METADATA.tables.keys() - set(inspect(connection).get_table_names())
-    if left != READABLE_FROM or missing:
+    latest = _version(connection, SCHEMA_VERSION.name)
+    expected = {name for name in METADATA.tables if latest is None or ADDED.get(name, "") <= latest}
+    if left != READABLE_FROM or expected - set(inspect(connection).get_table_names()):
         _set_version(connection, SCHEMA_VERSION.name, left)
 
 

@@ -16,6 +16,7 @@ from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.leases import Leases
 from acestep_flows.api.store.records import RunState
 from acestep_flows.api.store.runs import RunTable
+from acestep_flows.api.store.schema import METADATA
 from acestep_flows.api.store.versions import READABLE_FROM
 from tests.api.store.clock import Clock, new
 
@@ -130,6 +131,22 @@ def test_every_migration_leaves_what_an_earlier_program_reads_and_writes(version
             assert after[table][name][1] or not nullable, f"{table}.{name} must not be null any more"
         for name in after[table].keys() - columns.keys():
             assert after[table][name][1], f"{table}.{name} is new, and an earlier program does not set it"
+
+
+@pytest.mark.parametrize("version", [version for version in later_migrations() if version >= "0004"])
+def test_tables_of_each_migration_are_brought_up_to_date(version: str, url: str) -> None:
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        migrated_to(connection, version)
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES (:left)"), {"left": READABLE_FROM})
+        accepted_by_0_1_0(connection, "run-" + "0" * 26, "succeeded")
+    engine.dispose()
+    database = Database(url)
+    assert RunTable(database).counts()[RunState.SUCCEEDED] == 1
+    with database.read() as connection:
+        assert set(inspect(connection).get_table_names()) >= METADATA.tables.keys()
+    database.close()
 
 
 def shape(connection: Connection) -> dict[str, dict[str, tuple[str, bool]]]:
