@@ -6,6 +6,8 @@ import contextlib
 import json
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from acestep_flows.api.server.log_lines import FORMATS, LogFormat
 from acestep_flows.cli.main import cli
 from acestep_flows.errors import Unavailable
 
@@ -113,3 +116,27 @@ def test_the_lines_of_other_commands_are_as_before(monkeypatch: pytest.MonkeyPat
         serve("--log-format", "json")
         result = CliRunner().invoke(cli, ["status", "--server", "http://127.0.0.1:1"])
     assert result.stderr.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_ingress_writes_the_same_to_its_stderr(form: LogFormat, tmp_path: Path) -> None:
+    program = f"""
+import logging
+from acestep_flows.api.server.log_lines import log_to_stderr
+for _ in range(2):
+    log_to_stderr("{form}")
+log = logging.getLogger("acestep_flows.api")
+log.info("claim: is back")
+try:
+    raise RuntimeError("password={SECRET}")
+except RuntimeError:
+    log.exception("run %s failed", "run-1")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    lines = done.stderr.splitlines()
+    if form == "json":
+        assert [json.loads(line)["message"] for line in lines] == ["claim: is back", "run run-1 failed"]
+    else:
+        assert re.fullmatch(rf"{TIME} info: claim: is back", lines[0])
+        assert lines[-1] == "RuntimeError: password=***"
+    assert SECRET not in done.stderr

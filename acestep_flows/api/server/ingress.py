@@ -21,6 +21,7 @@ from acestep_flows.api.http.app import create_app
 from acestep_flows.api.http.keys import read_keys
 from acestep_flows.api.server.arenas import share_arenas
 from acestep_flows.api.server.assembly import assemble
+from acestep_flows.api.server.log_lines import log_to_stderr
 from acestep_flows.api.server.options import IngressOptions
 from acestep_flows.api.store.home import Home
 from acestep_flows.compat.mount import mount
@@ -82,6 +83,7 @@ class Ingress:
 
     def __init__(self, pool: Pool, home: Path, hosts: Mapping[str, Any], options: IngressOptions) -> None:
         share_arenas()
+        log_to_stderr(options.log_format)
         settings = read_settings()
         database, artifacts = options.database or settings.database, options.artifacts or settings.artifacts
         self._home = Home.open(home, database=database, artifacts=artifacts, lease=LEASE_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
-from typing import Literal, get_args
+from typing import Literal, TextIO, get_args
 
 from acestep_flows.storage import without_login
 
@@ -44,6 +44,26 @@ class JsonLines(logging.Formatter):
 def lines_of(form: LogFormat) -> logging.Formatter:
     """The formatter of a format."""
     return JsonLines() if form == "json" else TextLines()
+
+
+def log_to_stderr(form: LogFormat) -> None:
+    """Write this process's own log records to stderr, where no command line does."""
+    log = logging.getLogger("acestep_flows")
+    log.handlers = [handler for handler in log.handlers if not isinstance(handler, _ToStderr)]
+    handler = _ToStderr()
+    handler.setFormatter(lines_of(form))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+class _ToStderr(logging.StreamHandler[TextIO]):
+    """Also writes the traceback that a line of text leaves out."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        if isinstance(self.formatter, TextLines) and (traceback := traceback_of(record)):
+            self.stream.write(f"{traceback}\n")
 
 
 def traceback_of(record: logging.LogRecord) -> str:

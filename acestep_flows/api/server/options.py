@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from acestep_flows.api.options import public_address, web_origin
+from acestep_flows.api.server.log_lines import LogFormat
 from acestep_flows.api.store.signed_links import check_signing
 from acestep_flows.compat.spoken import OPTION, read_spoken
 from acestep_flows.errors import InputError
@@ -128,6 +129,7 @@ class IngressOptions(BaseModel):
     speak: tuple[str, ...] = Field((), description="Families of other servers' interfaces that are spoken, by name.")
     studio: bool = Field(True, description="Whether the page is served at /studio/.")
     public_url: str | None = Field(None, description="Address of the server for others, such as behind a proxy.")
+    log_format: LogFormat = Field("text", description="Format of log records: text, or JSON objects on a line.")
     drain: float = Field(
         5.0,
         ge=0,
