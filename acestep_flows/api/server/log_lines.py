@@ -53,8 +53,7 @@ def log_to_stderr(form: LogFormat) -> None:
     handler = _ToStderr()
     handler.setFormatter(lines_of(form))
     log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
+    logging.getLogger("acestep_flows.api").setLevel(logging.INFO)
 
 
 class _ToStderr(logging.StreamHandler[TextIO]):
