@@ -23,13 +23,14 @@ from typing import Any
 
 import httpx2
 
+from acestep_flows.api.execution.outage_log import OutageLog
 from acestep_flows.api.execution.public_address import is_public
 from acestep_flows.api.execution.webhook_signature import sign
 from acestep_flows.api.execution.webhook_url import check_url
 from acestep_flows.api.store.records import RunRecord
 from acestep_flows.api.store.rows import is_called_at
 from acestep_flows.api.store.runs import RunTable
-from acestep_flows.errors import InputError
+from acestep_flows.errors import InputError, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,8 @@ class Webhooks:
         private: whether private addresses are allowed.
         transport: transport of httpx2, for tests.
         resolve: looks up host names.
-        failures: counts, as "webhooks", how often the table could not be read or written.
+        failures: counts, as "webhooks", how often the table could not be read or written, and as "webhook_deliveries",
+            how often a receiver did not take one.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Webhooks:
         self._runs, self._secret, self._describe = runs, secret, describe
         self._private, self._resolve = private, resolve
         self._failures: Counter[str] = Counter() if failures is None else failures
+        self._outages = OutageLog(log)
         # Proxies of the environment are ignored, because they could reach addresses that are refused here.
         self._client = httpx2.AsyncClient(
             transport=transport,
@@ -112,7 +115,13 @@ class Webhooks:
 
     async def _take(self, most: int) -> tuple[RunRecord, ...]:
         try:
-            return await asyncio.to_thread(self._runs.take_webhooks, most)
+            due = await asyncio.to_thread(self._runs.take_webhooks, most)
+            self._outages.worked("webhooks")
+            return due
+        except StorageError as error:
+            self._failures["webhooks"] += 1
+            self._outages.failed("webhooks", error)
+            return ()
         except Exception:  # the next round may succeed
             self._failures["webhooks"] += 1
             log.exception("due webhooks cannot be read")
@@ -120,6 +129,8 @@ class Webhooks:
 
     async def _send(self, run: RunRecord) -> None:
         reason = await self._attempt(run)
+        if reason is not None:
+            self._failures["webhook_deliveries"] += 1
         try:
             await asyncio.to_thread(self._record_result, run, reason)
         except Exception:  # it is due again when the `hold` of the table is over
