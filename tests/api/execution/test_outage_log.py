@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from acestep_flows.api.execution.outage_log import QUIET_SECONDS, OutageLog
+from acestep_flows.api.execution.outage_log import CALM_SECONDS, QUIET_SECONDS, OutageLog
 
 
 class Clock:
@@ -58,9 +58,9 @@ def test_it_is_over_when_nothing_fails_any_more(
     outages.worked("claim")
     outages.worked("sweep")
     assert len(caplog.records) == 1, "another work still fails"
-    clock.now += 3
+    clock.now += 2.5
     outages.worked("renew")
-    assert caplog.records[-1].getMessage() == "renew: is back after 3 s; it failed 2 times"
+    assert caplog.records[-1].getMessage() == "renew: is back after 2 s; it failed 2 times"
     outages.worked("renew")
     assert len(caplog.records) == 2, "told once"
 
@@ -81,3 +81,23 @@ def test_two_outages_are_two(outages: OutageLog, clock: Clock, caplog: pytest.Lo
         outages.failed("claim", "away")
         outages.worked("claim")
     assert len(caplog.records) == 4
+
+
+def test_rare_work_is_not_waited_for(outages: OutageLog, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    for work in ("claim", "sweep"):
+        outages.failed(work, "away")
+    outages.worked("claim")
+    assert len(caplog.records) == 1
+    clock.now += CALM_SECONDS
+    outages.worked("claim")
+    assert caplog.records[-1].getMessage() == "claim: is back after 3 s; it failed 2 times"
+
+
+def test_work_that_alone_fails_each_time_is_never_back(
+    outages: OutageLog, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    outages.failed("sweep", "no permission")
+    for _ in range(50):
+        clock.now += 1
+        outages.worked("claim")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
