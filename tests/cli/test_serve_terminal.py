@@ -69,7 +69,7 @@ def test_every_line_is_an_object(tmp_path: Path) -> None:
     assert told["run run-1 failed"]["logger"] == "acestep_flows.api.execution.executor"
     for line in (*lines, ready):
         assert re.fullmatch(TIME, line["time"])
-        assert datetime.fromisoformat(line["time"])
+        datetime.fromisoformat(line["time"])
     assert SECRET not in done.stderr + (tmp_path / "server.log").read_text()
     assert "a library speaks" in (tmp_path / "server.log").read_text()
 

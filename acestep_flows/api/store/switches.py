@@ -140,13 +140,13 @@ class Switches:
     def _turn_on(self, name: str, who: str, reason: str, action: str) -> Switch:
         with self._database.write() as connection:
             row = connection.execute(select(SWITCHES).where(SWITCHES.c.name == name)).one_or_none()
+            switch = Switch(*row) if row is not None else Switch(name, self._clock(), who, reason)
             if row is None:
                 _forget_servers_that_are_gone(connection)
-                row = (name, self._clock(), who, reason)
-                connection.execute(insert(SWITCHES).values(row))
-                note(connection, row[1], who, action, name, **({"reason": reason} if reason else {}))
+                connection.execute(insert(SWITCHES).values(vars(switch)))
+                note(connection, switch.since, who, action, name, **({"reason": reason} if reason else {}))
         self.read()
-        return Switch(*row)
+        return switch
 
     def _turn_off(self, name: str, who: str, action: str) -> bool:
         with self._database.write() as connection:
