@@ -301,8 +301,8 @@ class Executor:
         maker = PreviewMaker(home, scheduler, work.lease, self._files.pool, taken, self._preview_seconds)
         heard = work.journal.add_event
         if self._traces:
-            work.trace = work.trace or await self._store.call(begin_trace, home, work.claimed, self._tracer)
-            heard = work.trace.hearing(heard)
+            trace = work.trace or await self._store.call(begin_trace, home, work.claimed, self._tracer)
+            work.trace, heard = trace, trace.hearing(heard)
         options = Options(mode, deadline, False, heard, record.preview_every or 0, maker.take, record.late)
         work.run = PlanRun(scheduler, plan, options)
         if work.cancelled:

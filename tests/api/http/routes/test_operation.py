@@ -85,7 +85,7 @@ def test_only_administrators_may(strict: Checkpoint, tmp_path: Path) -> None:
             ("POST", "/v1/servers/x:undrain"),
             ("GET", "/v1/audit"),
         ):
-            body = {} if path.endswith((":pause", ":drain")) else None
+            body: dict[str, str] | None = {} if path.endswith((":pause", ":drain")) else None
             refused = caller.request(method, path, json=body)
             assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden"), path
             assert httpx2.request(method, f"{door.url}{path}", json=body).status_code == 401
