@@ -133,12 +133,9 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
             for name, values in series.items()
         ]
         name = alert.strip()
-        # Given twice: as what it must be, an alert that fires may carry labels that are of no interest here.
-        counted: dict[str, Any] = {
-            "expr": f'count(ALERTS{{alertname="{name}", alertstate="firing"}})',
-            "eval_time": "15m",
-        }
-        counted["exp_samples"] = [{"labels": "{}", "value": 1}] if fires else []
+        firing = f'count(ALERTS{{alertname="{name}", alertstate="firing"}})'
+        expected = [{"labels": "{}", "value": 1}] if fires else []
+        counted: dict[str, Any] = {"expr": firing, "eval_time": "15m", "exp_samples": expected}
         test: dict[str, Any] = {"rule_files": [str(ALERTS)], "evaluation_interval": "1m"}
         test["tests"] = [{"interval": "1m", "input_series": given, "promql_expr_test": [counted]}]
         file = tmp_path / f"{at}.yaml"
