@@ -40,6 +40,7 @@ def test_every_check_speaks_once_and_a_failure_says_what_to_do(tmp_path: Path) -
             "serve",
             "bulk",
             "postgres",
+            "tracing",
             "tracking",
             "torch",
             "device",
@@ -73,6 +74,7 @@ def test_extras_are_listed_with_the_way_to_get_them(monkeypatch: pytest.MonkeyPa
         "serve": "missing",
         "bulk": "missing",
         "postgres": "ok",
+        "tracing": "ok",
         "tracking": "missing",
     }
     assert "pip install -e '.[serve]'" in found["serve"].advice
