@@ -267,7 +267,8 @@ AUDIT = Table(
     Column("action", String(40), nullable=False),
     Column("object", Text, nullable=False),
     Column("details", Json, nullable=False),
-    Index("ix_audit_time", "time"),
+    Index("ix_audit_who", "who", "number"),
+    Index("ix_audit_action", "action", "number"),
 )
 """Who did what, written by `audit.note` and by triggers on RUNS and ASSETS. Triggers keep rows from being changed."""
 

@@ -43,7 +43,8 @@ def upgrade() -> None:
         sa.Column("traceparent", sa.String(55), nullable=False),
         if_not_exists=True,
     )
-    op.execute("CREATE INDEX IF NOT EXISTS ix_audit_time ON audit (time)")
+    op.execute("CREATE INDEX IF NOT EXISTS ix_audit_who ON audit (who, number)")
+    op.execute("CREATE INDEX IF NOT EXISTS ix_audit_action ON audit (action, number)")
     _create_triggers(op.get_context().dialect.name)
     op.execute("DELETE FROM totals WHERE name = 'stored'")
     op.execute(
