@@ -34,20 +34,8 @@ def test_every_check_speaks_once_and_a_failure_says_what_to_do(tmp_path: Path) -
     findings = list(doctor.examine(Settings(tmp_path), weights(None, tmp_path)))
     names = [finding.check for finding in findings]
     assert names == [
-        *(
-            "python",
-            "packages",
-            "serve",
-            "bulk",
-            "postgres",
-            "tracing",
-            "tracking",
-            "torch",
-            "device",
-            "products",
-            "memory",
-            "cache",
-        ),
+        *("python", "packages", "serve", "bulk", "postgres", "s3", "tracing", "tracking"),
+        *("torch", "device", "products", "memory", "cache"),
         *(f"audio {name}" for name in FORMATS),
         *("picture", "lyrics", "graphs", "checkpoint"),
     ]
@@ -74,6 +62,7 @@ def test_extras_are_listed_with_the_way_to_get_them(monkeypatch: pytest.MonkeyPa
         "serve": "missing",
         "bulk": "missing",
         "postgres": "ok",
+        "s3": "ok",
         "tracing": "ok",
         "tracking": "missing",
     }

@@ -105,8 +105,7 @@ class Executor:
         self._tracer, self._traces = tracer, tracer is not None or has_provider()
         self.failures, self._outages = Counter[str](), OutageLog(log)
         self.ended = False
-        self._active: dict[str, ActiveRun] = {}
-        self._draining = False
+        self._active, self._draining = dict[str, ActiveRun](), False
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -301,7 +300,7 @@ class Executor:
         maker = PreviewMaker(home, scheduler, work.lease, self._files.pool, taken, self._preview_seconds)
         heard = work.journal.add_event
         if self._traces:
-            trace = work.trace or await self._store.call(begin_trace, home, work.claimed, self._tracer)
+            trace = work.trace if work.trace else await self._store.call(begin_trace, home, work.claimed, self._tracer)
             work.trace, heard = trace, trace.hearing(heard)
         options = Options(mode, deadline, False, heard, record.preview_every or 0, maker.take, record.late)
         work.run = PlanRun(scheduler, plan, options)
