@@ -1,0 +1,171 @@
+"""Holds the simulation against a real server on this machine.
+
+Songs that have the server to themselves say what each part costs. From these costs alone the simulation says how many
+songs a second the server makes when it always has enough to do, and how long songs take at a part of that rate. Then
+the server is loaded in the same two ways.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psutil
+
+from acestep_flows.client import AsyncClient, Client, Run
+from acestep_flows.runtime.serving.pool import Pool
+from benchmarks.capacity.costs import FRAMES_PER_SECOND, Costs
+from benchmarks.capacity.mix import STEPS, Kind
+from benchmarks.capacity.simulate import simulate
+from benchmarks.serving import Server, served
+from benchmarks.weights import open_weights
+
+SECONDS, DIFFUSION_STEPS = 4.0, 8
+SONG = Kind(1.0, "text2music", SECONDS, steps=DIFFUSION_STEPS, inputs={"tags": "pop", "lyrics": "[verse]\nla"})
+LEVELS = 4
+"""Calls of text2music that wait for each other; its encoders and the noise go side by side."""
+
+TOO_MUCH = 3.0
+"""Times the rate of songs alone: so many arrive where the server is never to be without work."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A figure as simulated and as seen."""
+
+    what: str
+    simulated: float
+    seen: float
+
+    @property
+    def ratio(self) -> float:
+        return self.simulated / self.seen
+
+
+def compare(checkpoint: str = "small", songs: int = 40, load: float = 0.6) -> tuple[Costs, Pool, list[Comparison]]:
+    """Measure a server's costs, simulate it, and load it.
+
+    Args:
+        songs: made alone; three times as many under each load.
+        load: share of the simulated capacity at which latencies are compared.
+    """
+    seeds = itertools.count(1)
+    with open_weights(checkpoint) as folder, served("local", folder, {"queued": 1000}, threads=1) as server:
+        pool = _with_one_thread()
+        costs = costs_alone(server, songs, seeds)
+        cores = os.cpu_count() or 1
+        rate = 1.0 / sum(costs.per_call.values())
+        full = simulate([SONG], pool, costs, TOO_MUCH * rate, 600.0, cores=cores)
+        part = simulate([SONG], pool, costs, load * full.ended, 600.0, cores=cores)
+        seen_full = asyncio.run(together(server, pool.limits.running, 3 * songs, seeds))
+        latencies = asyncio.run(arriving(server, load * full.ended, 3 * songs, seeds))
+    return (
+        costs,
+        pool,
+        [
+            Comparison("songs a second, always enough to do", full.ended, seen_full),
+            Comparison(f"median latency at {load:.0%} of that, s", part.p50, statistics.median(latencies)),
+        ],
+    )
+
+
+def _with_one_thread() -> Pool:
+    pool = Pool.read("local")
+    return pool.model_copy(
+        update={"processes": {name: one.model_copy(update={"threads": 1}) for name, one in pool.processes.items()}}
+    )
+
+
+def costs_alone(server: Server, songs: int, seeds: itertools.count[int]) -> Costs:
+    """Costs of the parts, from songs that have the server to themselves."""
+    http = psutil.Process(server.process.pid)
+    with Client(server.url) as client:
+        for _ in range(3):
+            client.wait(client.submit("text2music", _inputs(next(seeds))).id)
+        before = _seconds(http), server.core_seconds() + time.process_time()
+        runs = [client.wait(client.submit("text2music", _inputs(next(seeds))).id) for _ in range(songs)]
+        accept = (_seconds(http) - before[0]) / songs
+        used = (server.core_seconds() + time.process_time() - before[1]) / songs
+    stages = _stage_seconds(runs)
+    calls = len(SONG.plan.nodes)
+    work = sum(
+        seconds * sum(node.stage == stage for node in SONG.plan.nodes.values()) for stage, seconds in stages.items()
+    )
+    other = max(0.0, used - accept - work) / calls
+    waited = statistics.median(_latency(run) for run in runs) - accept - work
+    (stepping,) = STEPS & stages.keys()
+    return Costs(
+        turn=0.0,
+        row_frame=stages[stepping] / (SONG.steps * SONG.rows * SONG.seconds * FRAMES_PER_SECOND),
+        per_call=stages,
+        accept=accept,
+        call=0.0,
+        hop=max(0.0, waited / LEVELS - other),
+        row=0.0,
+        object_store=0.0,
+        other=other,
+    )
+
+
+def _stage_seconds(runs: Sequence[Run]) -> dict[str, float]:
+    """The median time of each stage."""
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for run in runs:
+        for node in run.nodes:
+            seconds[node.stage].append(node.seconds or 0.0)
+    return {stage: statistics.median(each) for stage, each in seconds.items()}
+
+
+async def together(server: Server, places: int, songs: int, seeds: itertools.count[int]) -> float:
+    """Songs a second of a server that has `places` to make at any time."""
+    left = iter(range(songs))
+
+    async def make(client: AsyncClient) -> None:
+        for _ in left:
+            await client.wait((await client.submit("text2music", _inputs(next(seeds)))).id)
+
+    async with AsyncClient(server.url) as client:
+        started = time.perf_counter()
+        await asyncio.gather(*(make(client) for _ in range(places)))
+        return songs / (time.perf_counter() - started)
+
+
+async def arriving(server: Server, rate: float, songs: int, seeds: itertools.count[int]) -> list[float]:
+    """Latencies of songs that arrive at random, `rate` a second."""
+    generator = random.Random(0)
+
+    async def make(client: AsyncClient) -> float:
+        run = await client.wait((await client.submit("text2music", _inputs(next(seeds)))).id)
+        return _latency(run)
+
+    async with AsyncClient(server.url) as client:
+        made = []
+        for _ in range(songs):
+            await asyncio.sleep(generator.expovariate(rate))
+            made.append(asyncio.create_task(make(client)))
+        return list(await asyncio.gather(*made))
+
+
+def _inputs(seed: int) -> dict[str, Any]:
+    """Inputs of a song none of whose nodes is cached."""
+    lyrics = f"[verse]\nla {seed}"
+    return {"tags": f"song {seed}", "lyrics": lyrics, "duration": SECONDS, "steps": DIFFUSION_STEPS, "seed": seed}
+
+
+def _latency(run: Run) -> float:
+    ended, accepted = (datetime.fromisoformat(run.content[name]).timestamp() for name in ("finished_at", "created_at"))
+    return ended - accepted
+
+
+def _seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
