@@ -34,9 +34,6 @@ SONG = Kind(1.0, "text2music", SECONDS, steps=DIFFUSION_STEPS, inputs={"tags": "
 LEVELS = 4
 """Calls of text2music that wait for each other; its encoders and the noise go side by side."""
 
-TOO_MUCH = 3.0
-"""Times the rate of songs alone: so many arrive where the server is never to be without work."""
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -63,10 +60,10 @@ def compare(checkpoint: str = "small", songs: int = 40, load: float = 0.6) -> tu
         pool = _with_one_thread()
         costs = costs_alone(server, songs, seeds)
         cores = os.cpu_count() or 1
-        rate = 1.0 / sum(costs.per_call.values())
-        full = simulate([SONG], pool, costs, TOO_MUCH * rate, 600.0, cores=cores)
+        places = pool.limits.running
+        full = simulate([SONG], pool, costs, 1.0, 600.0, cores=cores, together=places)
         part = simulate([SONG], pool, costs, load * full.ended, 600.0, cores=cores)
-        seen_full = asyncio.run(together(server, pool.limits.running, 3 * songs, seeds))
+        seen_full = asyncio.run(together(server, places, 3 * songs, seeds))
         latencies = asyncio.run(arriving(server, load * full.ended, 3 * songs, seeds))
     return (
         costs,
@@ -93,22 +90,22 @@ def costs_alone(server: Server, songs: int, seeds: itertools.count[int]) -> Cost
             client.wait(client.submit("text2music", _inputs(next(seeds))).id)
         before = _seconds(http), server.core_seconds() + time.process_time()
         runs = [client.wait(client.submit("text2music", _inputs(next(seeds))).id) for _ in range(songs)]
-        accept = (_seconds(http) - before[0]) / songs
+        front = (_seconds(http) - before[0]) / songs
         used = (server.core_seconds() + time.process_time() - before[1]) / songs
     stages = _stage_seconds(runs)
     calls = len(SONG.plan.nodes)
     work = sum(
         seconds * sum(node.stage == stage for node in SONG.plan.nodes.values()) for stage, seconds in stages.items()
     )
-    other = max(0.0, used - accept - work) / calls
-    waited = statistics.median(_latency(run) for run in runs) - accept - work
+    other = max(0.0, used - front - work) / calls
+    waited = statistics.median(_latency(run) for run in runs) - front - work
     (stepping,) = STEPS & stages.keys()
     return Costs(
         turn=0.0,
         row_frame=stages[stepping] / (SONG.steps * SONG.rows * SONG.seconds * FRAMES_PER_SECOND),
         per_call=stages,
-        accept=accept,
-        call=0.0,
+        accept=0.0,
+        call=front / calls,
         hop=max(0.0, waited / LEVELS - other),
         row=0.0,
         object_store=0.0,

@@ -69,11 +69,13 @@ def simulate(
     machines: int = 1,
     cores: int = CORES_OF_A_MACHINE,
     runs: int = RUNS,
+    together: int = 0,
     seed: int = 0,
 ) -> Load:
     """Have `rate` runs a second arrive at random.
 
     Args:
+        together: so many runs are under way at any time in place of a rate: one ends, the next is submitted.
         seconds: how long; longer if fewer than `runs` would arrive.
         machines: with a server each; runs go to the next one in turn.
         cores: of each.
@@ -90,7 +92,16 @@ def simulate(
             begins.append(simulation.now)
             simulation.begin(cluster[number % machines].run(draw(mix, generator), ends))
 
-    simulation.begin(arrivals())
+    def one_after_the_other(machine: Machine) -> Activity:
+        while True:
+            begins.append(simulation.now)
+            yield from machine.run(draw(mix, generator), ends)
+
+    if together:
+        for number in range(together):
+            simulation.begin(one_after_the_other(cluster[number % machines]))
+    else:
+        simulation.begin(arrivals())
     simulation.run(WARM * seconds)
     before, begun_before, ended_before = _busy(cluster, shared), len(begins), len(ends)
     simulation.run(seconds)
