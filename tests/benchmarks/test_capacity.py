@@ -100,7 +100,7 @@ def test_a_turn_holds_no_more_than_the_pool_allows() -> None:
         ({"row_frame": 6 / (20 * 4 * SONG.rows * 10 * FRAMES_PER_SECOND)}, "GPUs of samplers"),
     ],
 )
-def test_what_ends_first_is_found(change: dict[str, float], limit: str) -> None:
+def test_what_ends_first_is_found(change: dict[str, Any], limit: str) -> None:
     """Each of these costs lets a machine with six samplers end twenty runs a second."""
     found = capacity([SONG], Pool.read("gpu-pool"), replace(FREE, **change), 30, 1, runs=2000)
     assert next(iter(found.limits)) == limit

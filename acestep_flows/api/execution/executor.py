@@ -298,7 +298,7 @@ class Executor:
         mode: Any = record.cache
         taken = work.journal.add_preview
         maker = PreviewMaker(home, scheduler, work.lease, self._files.pool, taken, self._preview_seconds)
-        heard = work.journal.add_event
+        heard: Any = work.journal.add_event
         if self._traces:
             trace = work.trace if work.trace else await self._store.call(begin_trace, home, work.claimed, self._tracer)
             work.trace, heard = trace, trace.hearing(heard)

@@ -18,7 +18,8 @@ class Traces:
         """Store the context of a run, unless it has one."""
         row = {"run": run, "traceparent": traceparent}
         with self._database.write_beside() as connection:
-            connection.execute(upsert(connection, TRACES, row, {"traceparent": TRACES.c.traceparent}))
+            statement = upsert(connection.dialect.name, TRACES, lambda new: {"traceparent": TRACES.c.traceparent})
+            connection.execute(statement, row)
 
     def of(self, run: str) -> str:
         """The context of a run; empty if it has none."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select
 
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.deletion import Deletion
 from acestep_flows.api.store.records import RunState
-from acestep_flows.api.store.run_ends import RunEnd, end_runs
+from acestep_flows.api.store.run_ends import ENDING_COLUMNS, EventBatch, RunEnd, end_runs
 from acestep_flows.api.store.run_statistics import RunStatistics
 from acestep_flows.api.store.runs import RunTable
+from acestep_flows.api.store.schema import RUNS
 from tests.api.store.clock import Clock, new
 
 
@@ -30,7 +32,8 @@ def test_a_process_is_told_of_the_runs_that_it_ends(database: Database, url: str
 
     def end_and_fail() -> None:
         with database.write() as connection:
-            end_runs(connection, [RunEnd(kept, RunState.CANCELLED)], clock())
+            row = connection.execute(select(*ENDING_COLUMNS).where(RUNS.c.id == kept)).one()
+            end_runs(connection, [RunEnd(kept, RunState.CANCELLED)], {kept: row}, clock(), EventBatch())
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
