@@ -9,11 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeAlias
 
-MOST_FAULTS = 24
-"""Faults of one input that are told one by one."""
-
-MOST_NAMES = 24
-"""Names that a message lists."""
+MOST_LISTED = 24
+"""Names, or faults of one input, that a message lists."""
 
 Allowed: TypeAlias = str | Iterable[str]
 """What would be accepted: in words, or the names that exist."""
@@ -22,8 +19,8 @@ Allowed: TypeAlias = str | Iterable[str]
 def listing(names: Iterable[str]) -> str:
     """The names as a message lists them, separated by commas; a very long list is cut."""
     names = list(names)
-    more = f", and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return (", ".join(names[:MOST_NAMES]) + more) or "none"
+    more = f", and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return (", ".join(names[:MOST_LISTED]) + more) or "none"
 
 
 class FlowsError(Exception):
@@ -57,11 +54,6 @@ def _allowed_texts(allowed: Allowed) -> tuple[str, str]:
     return ", ".join(names) or "none", listing(names)
 
 
-def _field_in(where: str) -> str:
-    """The field of a place. In a graph it stands behind the node: `node takes[1], span`."""
-    return where.partition(", ")[2] if where.startswith("node ") else where
-
-
 def node_of(error: BaseException) -> str:
     """The node to blame: the node of a stage error, or the one in an input error's `where`; empty without one."""
     where = getattr(error, "where", "")
@@ -90,7 +82,8 @@ class InputError(FlowsError):
     faults: tuple[InputError, ...] = ()
 
     def __init__(self, what: str, *, where: str = "", allowed: Allowed = "", field: str = "") -> None:
-        self.what, self.where, self.field = what, where, field or _field_in(where)
+        self.what, self.where = what, where
+        self.field = field or (where.partition(", ")[2] if where.startswith("node ") else where)
         self.allowed, in_short = _allowed_texts(allowed)
         prefix = f"{where}: " if where else ""
         suffix = f" (allowed: {in_short})" if in_short else ""
@@ -102,8 +95,8 @@ class InputError(FlowsError):
         faults = [part for fault in faults for part in fault.faults or (fault,)]
         if len(faults) == 1:
             return faults[0]
-        if len(faults) > MOST_FAULTS:
-            faults = [*faults[:MOST_FAULTS], InputError(f"and {len(faults) - MOST_FAULTS} more")]
+        if len(faults) > MOST_LISTED:
+            faults = [*faults[:MOST_LISTED], InputError(f"and {len(faults) - MOST_LISTED} more")]
         whole = InputError("; ".join(map(str, faults)), field=faults[0].field)
         whole.allowed, whole.faults = faults[0].allowed, tuple(faults)
         return whole

@@ -11,7 +11,7 @@ import pytest
 
 from acestep_flows import errors
 from acestep_flows.errors import (
-    MOST_NAMES,
+    MOST_LISTED,
     Cancelled,
     CheckpointError,
     FlowsError,
@@ -36,10 +36,10 @@ def test_what_where_and_what_is_allowed() -> None:
 
 
 def test_all_names_are_allowed_and_a_message_shows_the_first() -> None:
-    names = [f"name{number}" for number in range(MOST_NAMES + 3)]
+    names = [f"name{number}" for number in range(MOST_LISTED + 3)]
     error = InputError("no such graph", where="graph", allowed=names)
     assert error.allowed == ", ".join(names)
-    assert str(error) == f"graph: no such graph (allowed: {', '.join(names[:MOST_NAMES])}, and 3 more)"
+    assert str(error) == f"graph: no such graph (allowed: {', '.join(names[:MOST_LISTED])}, and 3 more)"
     assert NotFound("no such graph", allowed=iter(names)).allowed == error.allowed
     assert InputError.of_several([error, InputError("empty")]).allowed == error.allowed
     assert pickle.loads(pickle.dumps(error)).allowed == error.allowed

@@ -13,7 +13,7 @@ import pytest
 
 from acestep_flows.api.options import ApiOptions
 from acestep_flows.client import Client
-from acestep_flows.errors import MOST_NAMES, NotFound
+from acestep_flows.errors import MOST_LISTED, NotFound
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import Door, opened
 
@@ -306,7 +306,7 @@ def test_allowed_has_every_name(door: Door) -> None:
         assert "nearest 'text2music'" in error["message"]
         assert set(error["allowed"].split(", ")) == graphs
     inputs = door.client.get("/v1/graphs/text2music").json()["inputs"]["properties"]
-    assert len(inputs) > MOST_NAMES
+    assert len(inputs) > MOST_LISTED
     error = fault(door.client.post("/v1/runs", json={"graph": "text2music", "inputs": {**wanted, "stepz": 3}}), 422)
     assert (error["field"], set(error["allowed"].split(", "))) == ("stepz", set(inputs))
     assert "nearest 'steps'" in error["message"]

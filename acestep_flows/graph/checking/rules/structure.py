@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from acestep_flows.errors import MOST_NAMES, Problem
+from acestep_flows.errors import MOST_LISTED, Problem
 from acestep_flows.graph.checking.rules.finding import finding
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.syntax import NAME, references_in
@@ -22,8 +22,8 @@ def circles(scope: Scope) -> Iterator[Problem]:
         first = names.index(min(names, key=position.__getitem__))
         names = [*names[first:], *names[:first]]
         node = scope.graph.nodes[names[0]]
-        more = [f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
-        message = f"nodes go in a circle: {' -> '.join([*names[:MOST_NAMES], *more, names[0]])}"
+        more = [f"{len(names) - MOST_LISTED} more"] if len(names) > MOST_LISTED else []
+        message = f"nodes go in a circle: {' -> '.join([*names[:MOST_LISTED], *more, names[0]])}"
         yield finding(scope, "cycle", message, node.place, node)
 
 
