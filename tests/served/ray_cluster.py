@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
 import socket
@@ -22,6 +23,9 @@ HEAD, OTHER = "127.0.0.2", "127.0.0.3"
 """Addresses of the machines. Ray takes 127.0.0.1 for another name of the real address."""
 
 STORE_BYTES = 120_000_000
+
+TOKEN = "RAY_AUTH_TOKEN"
+"""Variable with the secret of the cluster."""
 
 
 @dataclass
@@ -78,13 +82,16 @@ class RayCluster:
         return (done.stdout.strip().splitlines() or [""])[-1]
 
     def end(self) -> None:
-        """End what `ray start` began, the head last."""
+        """End what `ray start` began, the head last. Its processes are found by the token that they were given."""
         for machine in reversed(self.machines):
-            started = psutil.Process(machine.pid).children(recursive=True) if machine.poll() is None else []
             machine.terminate()
-            _, alive = psutil.wait_procs([*started, psutil.Process(machine.pid)], timeout=STOP_SECONDS)
-            for process in alive:
-                process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                machine.wait(STOP_SECONDS)
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get(TOKEN) == self.env[TOKEN]:
+                    process.kill()
+        for machine in self.machines:
             machine.wait(STOP_SECONDS)
 
 
@@ -98,7 +105,7 @@ def ray_cluster(env: Mapping[str, str], folder: Path) -> Iterator[RayCluster]:
         stack.callback(shutil.rmtree, short, ignore_errors=True)
         own = {
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            TOKEN: secrets.token_hex(32),
             "RAY_worker_niceness": "0",
         }
         cluster = RayCluster(f"{HEAD}:{port}", {**env, **own}, folder)
