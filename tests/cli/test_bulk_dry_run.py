@@ -78,7 +78,7 @@ def add_row() -> None:
         (["--job-seed", "3"], None),
         (["--require", "silence_share<0.5"], None),
         (["--accept-upgrade", "--sweep", "steps=8,9"], None),
-        ([], add_row),
+        pytest.param([], add_row, id="a row more"),
     ],
     ids=str,
 )
