@@ -168,8 +168,10 @@ def products(settings: Settings) -> Finding:
         import torch
 
         from acestep_flows.model.fastest_products import library_for, product_rates
+        from acestep_flows.model.kept_choice import follow_choices_in
         from acestep_flows.model.placement import Dtype, Placement, has_fast_bfloat16
 
+        follow_choices_in(settings.cache)
         dtypes: list[Dtype] = ["float32", "bfloat16"] if has_fast_bfloat16("cpu") else ["float32"]
         told = []
         for dtype in dtypes:

@@ -1,7 +1,7 @@
 """Who multiplies on a processor: torch by itself, or oneDNN with packed weights, whichever is faster on this machine.
 
 torch multiplies fp32 by MKL, which leaves much of the rate of AMD processors with AVX-512 unused. Both ways are timed
-once in a process. In bf16 torch asks oneDNN, too, but with plain weights, which are packed anew for every product, so
+once on a machine. In bf16 torch asks oneDNN, too, but with plain weights, which are packed anew for every product, so
 there packed ones are taken wherever they are.
 """
 
@@ -12,13 +12,14 @@ import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acestep_flows.errors import InputError
+from acestep_flows.model.kept_choice import choose
 from acestep_flows.model.large_products import replace_large_products
 from acestep_flows.model.packed_linear import PackedLinear
 from acestep_flows.model.placement import has_fast_bfloat16
@@ -86,7 +87,8 @@ def library_for(placement: Placement) -> Library:
         return "onednn"
     if dtype == torch.bfloat16:
         return "onednn" if has_packed and has_fast_bfloat16("cpu") else "torch"
-    return product_rates(dtype).faster
+    library = choose(f"products-{placement.dtype}", get_args(Library), lambda: product_rates(dtype).faster)
+    return cast("Library", library)
 
 
 def use_fastest_products(blocks: Iterable[Any], placement: Placement) -> None:

@@ -24,6 +24,7 @@ from acestep_flows.graph.execution.result import Options, ignore_event
 from acestep_flows.graph.execution.run import PlanRun
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.library import Library
+from acestep_flows.model.kept_choice import keep_choices_in
 from acestep_flows.model.placement import Placement
 from acestep_flows.session.exit import close_at_exit
 from acestep_flows.session.local_scheduler import local_scheduler
@@ -112,12 +113,11 @@ class Session:
                 self._checkpoint = self.weights.open()
         placement = device if isinstance(device, Placement) else pick_placement(device, dtype, compile)
         self.placement = placement.with_products(settings.products)
-        self._loop = LoopThread()
-        self._lock = threading.RLock()
+        keep_choices_in(settings.cache)
+        self._loop, self._lock = LoopThread(), threading.RLock()
         self._scheduler: Scheduler | None = None
         self._running: set[RunHandle] = set()
-        self._told = ToldNotes()
-        self._closed = False
+        self._told, self._closed = ToldNotes(), False
         self._process = os.getpid()
         close_at_exit(self)
 

@@ -29,7 +29,7 @@ def expected(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("apart", [False, True])
 def test_both_forms_are_softmax_attention(apart: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processor_attention, "_faster_apart", lambda: apart)
+    monkeypatch.setattr(processor_attention, "_is_apart", lambda: apart)
     for dtype, tolerance in ((torch.float32, 1e-6), (torch.bfloat16, 0.03)):
         made = attend(*operands(dtype), SCALE)
         assert (made.shape, made.dtype) == ((FRAMES, HEADS * CHANNELS), dtype)
@@ -37,7 +37,7 @@ def test_both_forms_are_softmax_attention(apart: bool, monkeypatch: pytest.Monke
 
 
 def test_fp32_always_takes_the_fused_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processor_attention, "_faster_apart", lambda: True)
+    monkeypatch.setattr(processor_attention, "_is_apart", lambda: True)
     q, k, v = operands(torch.float32)
     fused = F.scaled_dot_product_attention(q.transpose(0, 1)[None], k[None], v[None], scale=SCALE)[0]
     assert torch.equal(attend(q, k, v, SCALE), fused.transpose(0, 1).flatten(1))
@@ -45,6 +45,6 @@ def test_fp32_always_takes_the_fused_kernel(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_choice_is_made_once_and_draws_nothing() -> None:
     before = torch.random.get_rng_state()
-    processor_attention._faster_apart.cache_clear()
-    assert processor_attention._faster_apart() is processor_attention._faster_apart()
+    processor_attention._faster.cache_clear()
+    assert processor_attention._faster() is processor_attention._faster()
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -26,6 +26,7 @@ from acestep_flows.graph.execution.runner import CallProgress, Reply
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.graph.planning.plan import NodeOutput, Plan
+from acestep_flows.model.kept_choice import keep_choices_in
 from acestep_flows.runtime.bulk import plan_segments
 from acestep_flows.runtime.bulk.timed_stages import StageTimings, TimedStage
 from acestep_flows.runtime.local import LocalRunner
@@ -233,7 +234,9 @@ class CompanyRunner(LocalRunner):
     """
 
     def __init__(self, checkpoint: Checkpoint, pool: Pool, process: Process) -> None:
-        placement = process.placement.with_products(read_settings().products)
+        settings = read_settings()
+        keep_choices_in(settings.cache)
+        placement = process.placement.with_products(settings.products)
         super().__init__(checkpoint, placement, workers=process.workers, threads=process.torch_threads)
         self._songs: DiffusionCalls | None = None
         if any(issubclass(registry()[name], DiffusionStage) for name in process.stages):

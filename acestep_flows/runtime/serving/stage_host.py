@@ -16,6 +16,7 @@ from acestep_flows.errors import FlowsError, StageError
 from acestep_flows.graph.content import Handle, leaves
 from acestep_flows.graph.execution.runner import Reply
 from acestep_flows.graph.planning.call import StageCall
+from acestep_flows.model.kept_choice import keep_choices_in
 from acestep_flows.runtime.serving import messages
 from acestep_flows.runtime.serving.batches import StageBatches
 from acestep_flows.runtime.serving.loading import LoadingNotes
@@ -58,11 +59,13 @@ class StageHost:
         from acestep_flows.settings import read_settings
 
         keep_freed_memory()
-        start_provider(read_settings())
+        settings = read_settings()
+        start_provider(settings)
+        keep_choices_in(settings.cache)
         process = pool.processes[name]
         self.name = name
         self.stages = {stage: stage_class(stage) for stage in process.stages}
-        placement = process.placement.with_products(read_settings().products)
+        placement = process.placement.with_products(settings.products)
         self.runner = LocalRunner(
             open_checkpoint(pool), placement, workers=process.workers, threads=process.torch_threads
         )

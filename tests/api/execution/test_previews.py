@@ -39,7 +39,7 @@ def door(strict: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def test_previews_of_a_running_song_can_be_fetched(door: Door) -> None:
     with Client(door.url) as client:
         run = client.submit("text2music", {**LONG, "duration": 6, "seed": 5}, preview_every=5).id
-        with pytest.raises(NotFound, match="no preview of a node 'mel'"):
+        with pytest.raises(NotFound, match="no preview of node 'mel'"):
             client.preview(run, "mel")
         event = next(event for event in client.events(run) if event.type == "preview")
         assert (event.node, event.stage, event.content["steps"]) == ("take", "sample", 399)
