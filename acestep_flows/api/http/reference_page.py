@@ -158,9 +158,8 @@ def _command(operation: _Operation, document: Json, origin: str) -> str:
     for parameter in operation.parameters:
         if parameter["in"] == "path":
             path = re.sub(rf"\{{{parameter['name']}(:path)?\}}", str(_example(parameter, document)), path)
-    words = ["curl", _how_to_receive(operation)] + (
-        [] if operation.method in ("GET", "POST") else ["-X", operation.method]
-    )
+    implied = "POST" if operation.body else "GET"  # by what else stands in the command
+    words = ["curl", _how_to_receive(operation)] + ([] if operation.method == implied else ["-X", operation.method])
     words.append(shlex.quote(f"{origin}{path}{'?' if query else ''}{urlencode(query)}"))
     if "application/json" in operation.body:
         example = json.dumps(_example(operation.body["application/json"]["schema"], document))
