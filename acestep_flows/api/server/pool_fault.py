@@ -18,6 +18,11 @@ END_SECONDS = 25.0
 without a word and with processes left."""
 
 
+SIGNAL_SECONDS = 5.0
+"""How long a start may take to end in order once its pool has ended. A signal to all of a server's processes, as
+service managers send it, may end Ray before this process has heard of it."""
+
+
 def no_use(fault: str) -> str:
     """The line for people on a pool that has ended."""
     return f"{fault}, so no run can be computed; start the server again with the same home: its runs go on"

@@ -22,7 +22,7 @@ from acestep_flows.api.server.address import bound, url_of
 from acestep_flows.api.server.arenas import share_arenas
 from acestep_flows.api.server.options import ServerOptions
 from acestep_flows.api.server.pool_choice import PoolChoice, chosen_pool
-from acestep_flows.api.server.pool_fault import END_SECONDS, ends_with_pool, exit_anyway
+from acestep_flows.api.server.pool_fault import END_SECONDS, SIGNAL_SECONDS, ends_with_pool, exit_anyway
 from acestep_flows.api.server.start_report import StartReport
 from acestep_flows.api.server.stop_signals import ignore_signals, interrupt_on_signal, start_ends_on_signal
 from acestep_flows.api.store.adoption import unseen_runs
@@ -157,7 +157,7 @@ def _start(
     report.phase(f"starting {count} process{'es' if count != 1 else ''} for the stages")
     notes = home.root / LOADING
     waits: AbstractContextManager[None] = telling_room(pool, report.tell) if joins else contextlib.nullcontext()
-    with report.following(LoadingNotes(notes)), ends_with_pool(own, report.tell, patience=0.0), waits:
+    with report.following(LoadingNotes(notes)), ends_with_pool(own, report.tell, SIGNAL_SECONDS), waits:
         runner = deploy({"pool": pool, "home": home.root, "loading": notes}, *app)
     stack.callback(runner.close)
     report.phase("starting HTTP")
