@@ -34,6 +34,14 @@ def family(server: Server) -> list[psutil.Process]:
     return started
 
 
+def raylet(server: Server) -> psutil.Process:
+    """The server's raylet. Its workers have the same name for a moment, when they begin."""
+    assert server.process is not None
+    (found,) = (one for one in psutil.Process(server.process.pid).children() if one.name() == "raylet")
+    assert isinstance(found, psutil.Process)
+    return found
+
+
 def everything(client: Client) -> Iterator[Run]:
     """Every run in the table."""
     listed, more = client.runs_page(limit=200)

@@ -15,7 +15,7 @@ from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import RunState
 from acestep_flows.client import Client
 from tests.served.server import COMMAND, Server, environment
-from tests.served.test_faults import family, sampling
+from tests.served.test_faults import family, raylet, sampling
 from tests.waiting import alive, eventually
 
 
@@ -48,12 +48,11 @@ def test_a_signal_to_all_of_its_processes_is_a_stop(server: Server, client: Clie
     assert server.process is not None
     run = server.song(client, seed=720, seconds=10, steps=200).id
     eventually(lambda: sampling(client, run))
-    left, before = family(server), len(server.log)
+    left, of_ray, before = family(server), raylet(server), len(server.log)
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    (raylet,) = (process for process in left if process.name() == "raylet")
-    eventually(lambda: not alive(raylet))
+    eventually(lambda: not alive(of_ray))
     assert server.stop() == 0
     first, last = server.log[before:].splitlines()
     assert re.fullmatch(r"stopping(; \d+ runs? under way may use 5 s more)?", first)

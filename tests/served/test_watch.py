@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import time
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import psutil
 
 from acestep_flows.client import Client
 from tests.served.server import Server
-from tests.served.test_faults import family, sampling
+from tests.served.test_faults import family, raylet, sampling
 from tests.waiting import alive, eventually
 
 PATIENCE = 120.0
@@ -94,15 +92,15 @@ def test_a_killed_controller_is_replaced(server: Server) -> None:
 
 def test_a_raylet_that_stands_still_is_told_until_it_goes_on(server: Server, client: Client) -> None:
     """It is not killed, as whoever stopped it may let it go on. The server ends only if that takes long."""
-    (raylet,) = (one for one in family(server) if one.name() == "raylet")
-    raylet.suspend()
+    stopped = raylet(server)
+    stopped.suspend()
     try:
         eventually(lambda: readiness(server).status_code == 503, PATIENCE)
         assert readiness(server).json()["reason"] == "Ray's raylet stands still"
         refused = httpx2.post(f"{server.url}/v1/runs", json={"graph": "text2music", "inputs": {}}, trust_env=False)
         assert refused.status_code == 503
     finally:
-        raylet.resume()
+        stopped.resume()
     eventually(lambda: readiness(server).status_code == 200, PATIENCE)
     assert client.wait(server.song(client, seed=903).id, timeout=PATIENCE).state == "succeeded"
 
@@ -114,8 +112,7 @@ def test_a_server_whose_ray_dies_ends_with_an_error(server: Server, client: Clie
     eventually(lambda: sampling(client, run))
     left = family(server)
     before = len(server.log)
-    (raylet,) = (one for one in left if one.name() == "raylet")
-    os.kill(raylet.pid, signal.SIGKILL)
+    raylet(server).kill()
     server.process.communicate(timeout=PATIENCE)
     assert server.process.returncode == 1
     (said,) = server.log[before:].splitlines()
