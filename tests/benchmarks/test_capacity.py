@@ -105,7 +105,7 @@ def test_what_ends_first_is_found(change: dict[str, Any], limit: str) -> None:
     found = capacity([SONG], Pool.read("gpu-pool"), replace(FREE, **change), 30, 1, runs=2000)
     assert next(iter(found.limits)) == limit
     assert found.limits[limit] == pytest.approx(20, rel=0.05)
-    assert found.ended == pytest.approx(20, rel=0.1)
+    assert found.ended == pytest.approx(20, rel=0.15), "near its limit a short queue by chance looks like too much"
 
 
 def test_the_table_is_shared_and_servers_are_not() -> None:
