@@ -25,6 +25,8 @@ from types import ModuleType
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from acestep_flows.optional_packages import EXTRAS
+
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
@@ -49,6 +51,18 @@ def required(extras: Sequence[str] = ()) -> set[str]:
     return set(found)
 
 
+def owners(module: str) -> set[str]:
+    """The distributions that install a module. Several may share the packages above it."""
+    beginning = canonicalize_name(module.partition(".")[0])
+    path = module.replace(".", "/")
+    return {
+        canonicalize_name(distribution.name)
+        for distribution in metadata.distributions()
+        if canonicalize_name(distribution.name).startswith(beginning)
+        and any(str(file).startswith((f"{path}/", f"{path}.py")) for file in distribution.files or ())
+    }
+
+
 class Missing(MetaPathFinder):
     """Finds what Python's own finder finds on the path, except modules whose distributions are all missing."""
 
@@ -60,9 +74,11 @@ class Missing(MetaPathFinder):
             for module, names in distributions.items()
             if not {canonicalize_name(name) for name in names} & installed and module not in sys.stdlib_module_names
         } - {"acestep_flows", "tests"}
+        shared = {module for extra in EXTRAS for module in extra.modules if "." in module}
+        self.modules |= {module for module in shared if not owners(module) & installed}
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name.partition(".")[0] in self.modules:
+        if name in self.modules or name.partition(".")[0] in self.modules:
             return None
         return PathFinder.find_spec(name, path, target)
 
