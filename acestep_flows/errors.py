@@ -24,10 +24,12 @@ def listing(names: Iterable[str]) -> str:
 
 
 class FlowsError(Exception):
-    """Base of all errors that acestep_flows raises on purpose."""
+    """Base of all errors that acestep_flows raises on purpose. `field` and `allowed` are empty where there is none."""
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
+    field: str = ""
+    allowed: str = ""
 
     @property
     def public(self) -> str:
@@ -231,10 +233,7 @@ class StorageError(FlowsError):
 
 
 class Unavailable(StorageError):
-    """A store is not available at the moment; nothing was written, so retry.
-
-    `retry_after` is in seconds.
-    """
+    """A store is not available at the moment; nothing was written, so retry after `retry_after` seconds."""
 
     code = "unavailable"
     status = 503
@@ -332,7 +331,7 @@ class TimedOut(FlowsError, TimeoutError):
 
     code = "timed_out"
     status = 504
-    field: ClassVar[str] = "timeout"
+    field = "timeout"
 
 
 class Cancelled(FlowsError):

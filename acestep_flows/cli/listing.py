@@ -112,12 +112,17 @@ def runs_lines(runs: Sequence[Run]) -> Iterator[str]:
     yield from table([(run.id, run.graph, run.state, f"{run.progress:.0%}", f"{run.created_at[:19]}Z") for run in runs])
 
 
-def run_lines(run: Run) -> Iterator[str]:
-    """A run on a server: its state, its nodes, and its outputs or its error."""
+def run_lines(run: Run, paused: bool = False) -> Iterator[str]:
+    """A run on a server: its state, its nodes, and its outputs or its error.
+
+    Args:
+        paused: whether the queue is, so that nobody knows when a waiting run begins.
+    """
     yield f"{run.id}  {run.graph}  {run.state}  {run.progress:.0%}"
     if run.queue_position is not None:
-        yield f"{run.queue_position} runs are before it"
-    if run.estimate is not None and not run.ended:
+        are = "run is" if run.queue_position == 1 else "runs are"
+        yield f"{run.queue_position} {are} before it"
+    if run.estimate is not None and not run.ended and not paused:
         yield f"about {run.estimate:.0f} s to go"
     nodes = [(node.id, node.stage, node.state, _standing(node)) for node in run.nodes]
     yield from (f"  {line}" for line in table(nodes))

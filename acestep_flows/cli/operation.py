@@ -148,7 +148,9 @@ def audit(
     kinds = {known.partition(".")[0] for known in ACTIONS}
     if action is not None and action not in (*ACTIONS, *kinds):
         raise InputError(f"{action!r}: no such action", where="--action", allowed=", ".join((*sorted(kinds), *ACTIONS)))
-    end = None if until is None else until + timedelta(days=1)
+    end = until
+    if until is not None and (until.hour, until.minute, until.second) == (0, 0, 0):  # a day, and all of it
+        end = until + timedelta(days=1)
     found = False
     with opened_tables(home, database) as tables:
         for record in _audited(tables, limit, who=who, action=action, since=start_of(since), until=start_of(end)):

@@ -24,8 +24,26 @@ _home_option = click.option(
 )
 _database_option = click.option("--database", metavar="URL", help="PostgreSQL, where serve has it.")
 as_json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
-since_option = click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="From this day on (UTC).")
-until_option = click.option("--until", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="Up to this day (UTC).")
+
+
+class _Moment(click.ParamType):
+    """A day or a time in ISO 8601; without an offset it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            forms = "2026-03-01 or 2026-03-01T12:00:00Z"
+            self.fail(f"{str(value)!r} (allowed: a day or a time in ISO 8601, such as {forms})", param, ctx)
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+since_option = click.option("--since", type=_Moment(), metavar="TIME", help="From this day or time on (UTC).")
+until_option = click.option("--until", type=_Moment(), metavar="TIME", help="Up to this day or time (UTC).")
 
 
 def table_options(command: Command) -> Command:
@@ -56,7 +74,7 @@ def opened_tables(home: Path, database: str | None) -> Iterator[Database]:
 
 def start_of(day: datetime | None) -> float | None:
     """The first second of a day, since the epoch."""
-    return None if day is None else day.replace(tzinfo=UTC).timestamp()
+    return None if day is None else day.timestamp()
 
 
 def person() -> str:

@@ -56,7 +56,11 @@ previews_option = click.option(
 @click.option("--artifacts", metavar="URL", help="S3-compatible store in place of a folder under --home.")
 @click.option("--public-url", metavar="URL", help="Address for others, as a proxy has it; for links and webhooks.")
 @click.option("--private-webhooks", is_flag=True, help="Let webhooks go to private addresses.")
-@click.option("--private-fetches", is_flag=True, help="Let audio be fetched from private addresses.")
+@click.option(
+    "--private-fetches",
+    is_flag=True,
+    help="With --speak: audio may be fetched from private addresses.",
+)
 @click.option("--direct-links", is_flag=True, help="Let links to files lead straight into the S3 store.")
 @click.option(
     "--speak",
@@ -119,6 +123,7 @@ def status(run: str | None, labels: tuple[str, ...], as_json: bool, server: str 
 
     if run is not None and labels:
         raise click.UsageError("--label lists runs; leave RUN out")
+    record = None
     with open_client(server) as client:
         if run is None:
             filters = [label.replace("=", ":", 1) for label in labels]
@@ -128,9 +133,10 @@ def status(run: str | None, labels: tuple[str, ...], as_json: bool, server: str 
             waits = any(listed.state == "queued" for listed in runs)
         else:
             record = client.status(run)
-            content, lines = record.content, run_lines(record)
             waits = record.state == "queued"
-        paused = waits and client.stats().get("paused")
+        paused = bool(waits and client.stats().get("paused"))
+    if record is not None:
+        content, lines = record.content, run_lines(record, paused)
     if paused:
         click.echo("the queue is paused: runs wait until the operator resumes it", err=True)
     if as_json:

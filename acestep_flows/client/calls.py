@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from acestep_flows.client.call import INPUTS, Call, body_bytes, json_call, segment, without_none
@@ -29,8 +30,17 @@ def graph(name: str) -> Call[dict[str, Any]]:
     return json_call("GET", f"/v1/graphs/{segment(name, 'name')}", dict)
 
 
-def check(content: Mapping[str, Any] | str) -> Call[dict[str, Any]]:
-    """Check a graph of your own, as JSON or YAML text. Returns `ok` and `problems`."""
+def check(content: Mapping[str, Any] | str | Path) -> Call[dict[str, Any]]:
+    """Check a graph of your own, as JSON or YAML text, or the file of one. Returns `ok` and `problems`.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if isinstance(content, Path):
+        try:
+            content = content.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"not readable: {error}", where=str(content), allowed="the file of a graph") from None
     return json_call("POST", "/v1/graphs:check", dict, {"graph": content})
 
 
@@ -43,7 +53,8 @@ def submit(graph: str | Mapping[str, Any], inputs: Mapping[str, Any] | None = No
     """Submit a run. When this returns, the run is on the server's disk.
 
     Args:
-        graph: the name of a graph, or a graph as JSON if the server allows it.
+        graph: the name of a graph; or a graph of your own as a map (its JSON), where the server allows it. The command
+            `acestep-flows submit` takes its file.
         inputs: inputs by name, as in the graph's schema. For audio or latents give an `Asset`, an `Output` of a run,
             the id or the URL of an asset, or a `Path`, which is uploaded.
         options: `priority`, `deadline` (seconds, with the time in the queue), `cache` (use, refresh, off), `format`
@@ -52,8 +63,12 @@ def submit(graph: str | Mapping[str, Any], inputs: Mapping[str, Any] | None = No
 
     Raises:
         TypeError: an option does not exist. Inputs of the graph are not options.
+        InputError: the graph is neither a text nor a map.
     """
     _refuse_options(options)
+    if not isinstance(graph, (str, Mapping)):
+        allowed = "the name of a graph, or a map: its JSON; `acestep-flows submit FILE` takes a file"
+        raise InputError(f"a value of type {type(graph).__name__}", where="graph", allowed=allowed)
     body: dict[str, Any] = {"graph": graph, INPUTS: inputs or {}} | without_none(options)
     given = {}
     if isinstance(body.get("webhook"), str):

@@ -140,7 +140,9 @@ class ServerAddress:
         if isinstance(reason, httpx2.ConnectError) and httpx2.URL(self.server).host.startswith(LOOPBACK):
             if self.is_named:
                 return "; `acestep-flows serve` starts a server"
-            return f"; `acestep-flows serve` starts a server, and {SERVER_VARIABLE} or `server` names another"
+            return (
+                f"; `acestep-flows serve` starts a server, and {SERVER_VARIABLE} or `server` (--server) names another"
+            )
         return ""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from acestep_flows.errors import FlowsError, Overloaded, Problem, RateLimited, Unavailable
+from acestep_flows.errors import FlowsError, InputError, Overloaded, Problem, RateLimited, Unavailable
 
 if TYPE_CHECKING:
     import httpx2
@@ -17,9 +17,10 @@ SHORTEST_WAIT = 1.0
 
 
 def failure(fault: Mapping[str, Any], retry_after: float = 1.0) -> FlowsError:
-    """The exception for `{"code", "message", "node", "field"?, "allowed"?, "problems"?}`.
+    """The exception for `{"code", "message", "node", "field"?, "allowed"?, "problems"?, "faults"?}`.
 
     An unknown code gives a plain FlowsError. `field` and `allowed` are attributes of the exception, empty if not known.
+    `faults` of an InputError has one for each thing that is wrong, where there are several.
 
     Args:
         retry_after: seconds, for errors that have them.
@@ -32,6 +33,9 @@ def failure(fault: Mapping[str, Any], retry_after: float = 1.0) -> FlowsError:
     fields = {"what": message, "where": field, "field": field, "allowed": allowed}
     error.__dict__.update(fields | {"node": fault.get("node") or "", "stage": "", "cause": None})
     error.__dict__["problems"] = tuple(_problem(problem) for problem in fault.get("problems") or ())
+    if isinstance(error, InputError):
+        each = [failure({"code": InputError.code, **one}) for one in fault.get("faults") or ()]
+        error.faults = tuple(one for one in each if isinstance(one, InputError))
     if code and kind is FlowsError:
         error.__dict__["code"] = code
     if isinstance(error, (Overloaded, Unavailable)):

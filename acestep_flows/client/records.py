@@ -26,7 +26,7 @@ class ClientRecord:
 
 @dataclass(frozen=True)
 class Output(ClientRecord):
-    """One output file of a run. `asset` is its id for inputs of other runs."""
+    """One output file of a run. `asset` is its id for inputs of other runs; `expired` says that it was removed."""
 
     url: str
     content_type: str
@@ -34,6 +34,7 @@ class Output(ClientRecord):
     kind: str = ""
     file_name: str = ""
     asset: str = ""
+    expired: bool = False
 
 
 @dataclass(frozen=True)

@@ -85,3 +85,18 @@ def test_many_entries_are_read_page_by_page(home: Home, monkeypatch: pytest.Monk
         home.audit.add("alice", "link.made", f"asset-{at}")
     objects = [json.loads(line)["object"] for line in call(home, "audit", "--limit", "7", "--json").output.splitlines()]
     assert objects == [f"asset-{at}" for at in range(7, 0, -1)]
+
+
+def test_the_audit_log_is_listed_from_a_time(home: Home) -> None:
+    call(home, "queue", "pause")
+    lines = call(home, "audit").output
+    assert "queue.paused" in lines
+    for since in ("2026-01-01", "2026-01-01T12:00:00Z", "2026-01-01T12:00:00+02:00"):
+        assert call(home, "audit", "--since", since).output == lines
+    assert call(home, "audit", "--since", "2100-01-01T00:30:00").output == "nothing\n"
+    assert call(home, "audit", "--until", "2026-01-01T12:00:00").output == "nothing\n"
+    wrong = call(home, "audit", "--since", "yesterday")
+    assert wrong.exit_code == 2
+    assert "'yesterday' (allowed: a day or a time in ISO 8601, such as 2026-03-01 or 2026-03-01T12:00:00Z)" in (
+        wrong.stderr
+    )

@@ -127,6 +127,16 @@ def test_status_of_one_and_of_all(invoke: Callable[..., Result]) -> None:
     assert json.loads(invoke("status", RUN, "--json").stdout)["later"] == 1
 
 
+def test_status_of_a_run_in_a_paused_queue_promises_no_time(invoke: Callable[..., Result], stub: Stub) -> None:
+    waiting = run("queued", queue_position=1, estimate=5.0)
+    stub.answers = [json_answer(waiting), json_answer({"paused": {"since": "2026-03-01T12:00:00Z"}})]
+    paused = invoke("status", RUN)
+    assert paused.stderr == "the queue is paused: runs wait until the operator resumes it\n"
+    assert paused.stdout.splitlines()[1:] == ["1 run is before it"]
+    stub.answers = [json_answer(waiting), json_answer({"paused": None})]
+    assert invoke("status", RUN).stdout.splitlines()[1:] == ["1 run is before it", "about 5 s to go"]
+
+
 def test_status_without_runs_says_so(invoke: Callable[..., Result], stub: Stub) -> None:
     stub.answers = [json_answer({"runs": [], "next": None})]
     assert invoke("status").stdout == "no runs\n"

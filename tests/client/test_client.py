@@ -185,6 +185,43 @@ def test_an_error_has_its_field_and_what_is_allowed(make: Any, stub: Stub) -> No
         assert (missing.value.field, missing.value.allowed) == ("", "")
 
 
+def test_whatever_is_raised_has_a_field_and_what_is_allowed(make: Any) -> None:
+    """So that one handler can log them, also when no server answers."""
+    with make(f"http://127.0.0.1:{free_port()}", patience=0) as client, pytest.raises(FlowsError) as refused:
+        client.stats()
+    assert isinstance(refused.value, Unreachable)
+    assert (refused.value.field, refused.value.allowed) == ("", "")
+
+
+def test_several_faults_come_one_by_one(make: Any, stub: Stub) -> None:
+    each = [
+        {"field": "duration", "message": "duration: 900 (allowed: 1 to 240 s)", "allowed": "1 to 240 s"},
+        {"field": "tags", "message": "tags: missing", "allowed": ""},
+    ]
+    whole = "; ".join(one["message"] for one in each)
+    stub.answers = [fault("invalid_input", whole, 422, field="duration", allowed="1 to 240 s", faults=each)]
+    with make(stub.url) as client, pytest.raises(InputError) as wrong:
+        client.submit("text2music")
+    assert str(wrong.value) == whole
+    told = [{"field": one.field, "message": str(one), "allowed": one.allowed} for one in wrong.value.faults]
+    assert told == each
+
+
+def test_a_graph_is_a_name_a_map_or_for_a_check_a_file(make: Any, stub: Stub, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("graph: mine\n")
+    with make(stub.url) as client:
+        with pytest.raises(InputError, match="graph: a value of type PosixPath .*submit FILE") as wrong:
+            client.submit(file)
+        assert wrong.value.field == "graph"
+        assert not stub.requests
+        with pytest.raises(InputError, match="not readable"):
+            client.check(tmp_path / "none.yaml")
+        stub.answers = [json_answer({"ok": True, "problems": []})]
+        client.check(file)
+        assert stub.requests[-1].json() == {"graph": "graph: mine\n"}
+
+
 def test_the_environment_names_server_and_key(make: Any, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACESTEP_FLOWS_SERVER", stub.url)
     monkeypatch.setenv("ACESTEP_FLOWS_API_KEY", "af_environment")
@@ -243,7 +280,7 @@ def test_a_client_says_once_that_it_waits(
 
 def test_whoever_named_no_server_is_told_how(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACESTEP_FLOWS_SERVER", f"http://127.0.0.1:{free_port()}")
-    advice = "`acestep-flows serve` starts a server, and ACESTEP_FLOWS_SERVER or `server` names another"
+    advice = "`acestep-flows serve` starts a server, and ACESTEP_FLOWS_SERVER or `server` (--server) names another"
     with make(patience=0) as client, pytest.raises(Unreachable, match=re.escape(advice)):
         client.graphs()
 

@@ -21,7 +21,16 @@ from starlette.types import Receive, Scope, Send
 
 from acestep_flows.api.execution.outage_log import OutageLog
 from acestep_flows.api.http.refusals import allowed_methods, invalid_request, refusal_body, unreadable_body
-from acestep_flows.errors import FlowsError, GraphError, Overloaded, StorageError, Unauthorized, Unavailable, node_of
+from acestep_flows.errors import (
+    FlowsError,
+    GraphError,
+    InputError,
+    Overloaded,
+    StorageError,
+    Unauthorized,
+    Unavailable,
+    node_of,
+)
 from acestep_flows.storage import without_login
 
 log = logging.getLogger(__name__)
@@ -87,6 +96,11 @@ def error_body(error: FlowsError, redact: Redactor = NO_REDACTION) -> dict[str, 
     for name in ("field", "allowed"):
         if text := getattr(error, name, ""):
             fault[name] = redact(text)
+    if isinstance(error, InputError) and error.faults:
+        fault["faults"] = [
+            {"field": redact(one.field), "message": redact(one.public), "allowed": redact(one.allowed)}
+            for one in error.faults
+        ]
     if isinstance(error, GraphError):
         fault["problems"] = [
             {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PrivateAttr
+from pydantic import BeforeValidator, Field, PrivateAttr, Strict
 
 from acestep_flows.api.execution.webhook_url import LONGEST_URL
 from acestep_flows.api.http import examples
@@ -64,13 +64,13 @@ def _webhook(content: Any) -> Any:
 class RunOptions(Model):
     """Options of a run, besides its inputs."""
 
-    priority: int = Field(
+    priority: Annotated[int, Strict()] = Field(
         0,
         ge=-HIGHEST_PRIORITY,
         le=HIGHEST_PRIORITY,
         description="Each step counts as one minute that the run has already waited.",
     )
-    deadline: float | None = Field(
+    deadline: Annotated[float, Strict()] | None = Field(
         None,
         gt=0,
         le=LONGEST_DEADLINE,
@@ -78,7 +78,7 @@ class RunOptions(Model):
     )
     cache: Mode = Field("use", description="'use' cached results, 'refresh' them, or leave the cache 'off'.")
     format: AudioFormat = Field("flac", description="Format of audio outputs.")
-    preview_every: int | None = Field(
+    preview_every: Annotated[int, Strict()] | None = Field(
         None,
         ge=1,
         le=1000,
@@ -124,7 +124,9 @@ class RenderRequest(RunOptions):
     output: Text | None = Field(
         None, max_length=200, description="Name of the output to return; by default the first audio."
     )
-    timeout: float = Field(120, gt=0, le=3600, description="Seconds to wait. The server may wait for less.")
+    timeout: Annotated[float, Strict()] = Field(
+        120, gt=0, le=3600, description="Seconds to wait. The server may wait for less."
+    )
 
 
 class PlanRequest(Model):

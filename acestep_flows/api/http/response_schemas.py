@@ -24,6 +24,14 @@ class Problem(Model):
     node: str | None = None
 
 
+class FieldFault(Model):
+    """One of several things that are wrong with a request."""
+
+    field: str = Field("", description="The field that is wrong; empty where it is none.", examples=["duration"])
+    message: str = Field(examples=["duration: 900 (allowed: 0.1 to 240 s)"])
+    allowed: str = Field("", description="What it may be, in words.", examples=["0.1 to 240 s"])
+
+
 class Fault(Model):
     """An error."""
 
@@ -35,6 +43,10 @@ class Fault(Model):
     )
     allowed: str | None = Field(None, description="What it may be, in words.", examples=["0.1 to 240 s"])
     problems: list[Problem] | None = Field(None, description="All problems of a graph.")
+    faults: list[FieldFault] | None = Field(
+        None,
+        description="All that is wrong, one by one, where it is several things; `field` is that of the first.",
+    )
 
 
 class RunLink(Model):

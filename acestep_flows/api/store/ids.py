@@ -40,7 +40,10 @@ def no_such(prefix: str, id: str, where: str = "") -> NotFound:
 
 
 def _way_to_id(text: str) -> str:
-    """How to get the id of an asset for what a text names: an output of a run, or music somewhere else."""
+    """How to get the id of an asset for what a text names: a run, an output of it, or music somewhere else."""
+    if is_id("run", text):
+        here = f"one of its outputs has its id in the field asset of GET /v1/runs/{text}"
+        return f'; that is a run: {here}; in Python give run.outputs["audio"], to submit NAME=RUN/audio'
     if (output := _OUTPUT.search(text)) is not None:
         here = f"its field asset in GET /v1/runs/{output[1]}"
         return f"; that of an output is {here}; in Python give the run's Output, to submit NAME=RUN/OUTPUT"

@@ -291,6 +291,32 @@ def test_an_asset_that_does_not_exist_names_the_input(door: Door, tmp_path: Path
     assert error["field"] == "reference"
 
 
+def test_several_faults_are_told_one_by_one(door: Door) -> None:
+    inputs = {"tags": "x", "duration": 900, "stepz": 3}
+    error = fault(door.client.post("/v1/runs", json={"graph": "text2music", "inputs": inputs}), 422)
+    assert {one["field"] for one in error["faults"]} == {"duration", "stepz"}
+    assert error["message"] == "; ".join(one["message"] for one in error["faults"])
+    assert (error["field"], error["allowed"]) == (error["faults"][0]["field"], error["faults"][0]["allowed"])
+    error = fault(door.client.post("/v1/runs", json={"graph": "text2music", "inputs": {"tags": "x", "stepz": 3}}), 422)
+    assert "faults" not in error, "there is one"
+
+
+@pytest.mark.parametrize("option", ["priority", "deadline", "preview_every"])
+def test_a_text_is_no_number_among_options_either(door: Door, option: str) -> None:
+    body = {"graph": "text2music", "inputs": {"tags": "x"}, option: "5"}
+    error = fault(door.client.post("/v1/runs", json=body), 422)
+    assert (error["field"], "number" in error["allowed"]) == (option, True)
+
+
+def test_a_run_is_no_source_but_its_output_is(door: Door) -> None:
+    inputs = {"reference": f"run-{GOOD_ID}", "tags": "x"}
+    error = fault(door.client.post("/v1/runs", json={"graph": "audio2audio", "inputs": inputs}), 404)
+    assert (
+        f"; that is a run: one of its outputs has its id in the field asset of GET /v1/runs/run-{GOOD_ID}"
+        in (error["message"])
+    )
+
+
 def test_allowed_has_every_name(door: Door) -> None:
     """A program can read it, whatever the message shows of it."""
     graphs = {entry["name"] for entry in door.client.get("/v1/graphs").json()["graphs"]}

@@ -104,14 +104,18 @@ def _find_preview(service: Service, record: RunRecord, node: str) -> PreviewReco
     try:
         return service.home.previews.get(record.id, node)
     except NotFound:
-        names = [one.id for one in service.home.runs.nodes(record.id)]
+        nodes = service.home.runs.nodes(record.id)
+        names = [one.id for one in nodes]
         if names and node not in names:
             raise NotFound(unlike("node", node, names), allowed=names, field="node") from None
         if not record.preview_every:
             what = f"no preview of node {clip(node)!r}: the run was submitted without preview_every"
             raise NotFound(what, field="node") from None
+        sampling = [one.id for one in nodes if one.steps]
         what = f"no preview of node {clip(node)!r}: there is none yet, or it was removed; the run is {record.state}"
-        raise NotFound(what, allowed=names or "", field="node") from None
+        if sampling and node not in sampling:
+            what = f"no preview of node {clip(node)!r}: it takes no steps; nodes that do: {', '.join(sampling)}"
+        raise NotFound(what, allowed=sampling or names or "", field="node") from None
 
 
 async def output_response(
