@@ -18,7 +18,7 @@ import psutil
 
 from tests.waiting import eventually
 
-START_SECONDS, STOP_SECONDS = 120.0, 30.0
+START_SECONDS, STOP_SECONDS, GENTLE_SECONDS = 120.0, 30.0, 3.0
 HEAD, OTHER = "127.0.0.2", "127.0.0.3"
 """Addresses of the machines. Ray takes 127.0.0.1 for another name of the real address."""
 
@@ -86,7 +86,7 @@ class RayCluster:
         for machine in reversed(self.machines):
             machine.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                machine.wait(STOP_SECONDS)
+                machine.wait(GENTLE_SECONDS)
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if process.environ().get(TOKEN) == self.env[TOKEN]:
