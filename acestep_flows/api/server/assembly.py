@@ -30,6 +30,9 @@ from acestep_flows.weights.choose import choose_weights
 MEMORY_BYTES = STORE_BYTES // 4
 """Bytes of results cached in shared memory. Running calls need the rest of it."""
 
+SAVE_SECONDS = 5.0
+"""Seconds between two writes of the times of stages. A killed server loses what it measured since."""
+
 GIGABYTE = 1 << 30
 
 
@@ -59,7 +62,7 @@ def assemble(
     keep = pool.limits.keep
     store = DiskStore(home.results, round(keep.cache_gb * GIGABYTE), lambda: oldest_active_start(home.database))
     cache = Cache(runner, memory=MEMORY_BYTES, store=store)
-    scheduler = Scheduler(stages(), runner, cache, Timings(home.root / "timings.json"))
+    scheduler = Scheduler(stages(), runner, cache, Timings(home.root / "timings.json", every=SAVE_SECONDS))
     vocab = None if pool.lyric_vocab is None else Path(pool.lyric_vocab)
     notifier = RunNotifier()
     executor = Executor(

@@ -246,7 +246,7 @@ class PlanRun:
         is_complete = len(self._done) == len(self._plan.nodes)
         if peak is not None and is_complete and any(node.is_new for node in self._done.values()):
             timings.record_peak(self._plan.graph, peak)
-        timings.save()
+        timings.save_between()
 
     def _conclude(self, seconds: float) -> Result:
         failure = next(iter(self._failures.values()), None)

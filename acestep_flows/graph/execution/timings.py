@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import statistics
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,13 +55,18 @@ class Estimate:
 
 
 class Timings:
-    """Recorded calls; `path` None keeps them in memory only."""
+    """Recorded calls.
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path
+    Args:
+        path: of their file; None keeps them in memory only.
+        every: seconds between two writes after runs that others follow. A write waits for the disk.
+    """
+
+    def __init__(self, path: Path | None = None, every: float = 0.0) -> None:
+        self._path, self._every = path, every
         self._calls: dict[str, list[TimedCall]] = {}
         self._peaks: dict[str, int] = {}
-        self._changed = False
+        self._changed, self._saved = False, float("-inf")
         self._read()
 
     def record(
@@ -103,13 +109,18 @@ class Timings:
         """Write the file if there is something new. A folder that cannot be written is logged and otherwise ignored."""
         if self._path is None or not self._changed:
             return
-        self._changed = False
+        self._changed, self._saved = False, time.monotonic()
         calls = {name: [_row(call) for call in calls] for name, calls in self._calls.items()}
         content = json.dumps({"schema": SCHEMA, "calls": calls, "peaks": self._peaks}, separators=(",", ":"))
         try:
             storage.write(self._path, content.encode())
         except StorageError as error:
             log.warning("timings: %s", error)
+
+    def save_between(self) -> None:
+        """As `save`, after a run that others follow; at most every `every` seconds."""
+        if time.monotonic() - self._saved >= self._every:
+            self.save()
 
     def _read(self) -> None:
         if self._path is None:

@@ -136,3 +136,17 @@ def test_a_run_records_the_length_of_its_music() -> None:
         assert asked is not None
         assert twice is not None
         assert twice.seconds == pytest.approx(2 * asked.seconds, rel=0.01)
+
+
+def test_a_server_writes_now_and_then_and_at_its_end(tmp_path: Path) -> None:
+    """Each write waits for the disk, while other runs wait for it."""
+    file = tmp_path / "timings.json"
+    timings = Timings(file, every=1000.0)
+    timings.record("sample", "cpu-float32", 9, 1.0, 10)
+    timings.save_between()
+    first = file.read_bytes()
+    timings.record("sample", "cpu-float32", 9, 3.0, 10)
+    timings.save_between()
+    assert file.read_bytes() == first
+    timings.save()
+    assert file.read_bytes() != first
