@@ -12,7 +12,7 @@ from typing import Any
 
 from acestep_flows.errors import InputError
 from acestep_flows.graph.language.document import NOWHERE, SourcePosition
-from acestep_flows.graph.language.wording import between, brief, clip, counted, listing, show, unlike
+from acestep_flows.graph.language.wording import between, brief, clip, counted, listing, nearest, show, unlike
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MAX_SEED, MUSIC, Span, Value
 from acestep_flows.wording.phrases import allowing
@@ -148,7 +148,9 @@ def _accept(kind: PortType, declaration: Declaration, value: Any, where: str, dr
     else:
         accepted = literal(kind, value, where)
     if declaration.choices and accepted not in declaration.choice_set:
-        raise InputError(brief(accepted), where=where, allowed=map(brief, declaration.choices))
+        close = nearest(accepted, map(str, declaration.choices)) if isinstance(accepted, str) else None
+        what = f"{brief(accepted)}, nearest {close!r}" if close else brief(accepted)
+        raise InputError(what, where=where, allowed=map(brief, declaration.choices))
     _check_range(declaration, accepted, where)
     return accepted
 

@@ -77,9 +77,9 @@ def _check_order(declaration: Declaration, bound: Mapping[str, Binding], given: 
         return
     defaults = [other for other in (name, limit) if other not in given]
     if defaults == [name]:
-        what = f"{brief(high)} is below {name} {brief(low)}; {name} {brief(low)} is the default; give it too"
+        what = f"{brief(high)} is below {name} {brief(low)}, its default; give {name}={brief(high)} or less too"
         raise InputError(what, where=f"{where}{limit}")
-    rest = f"; {limit} {brief(high)} is the default; give it too" if defaults else ""
+    rest = f", its default; give {limit}={brief(low)} or more too" if defaults else ""
     raise InputError(f"{brief(low)} is above {limit} {brief(high)}{rest}", where=f"{where}{name}")
 
 

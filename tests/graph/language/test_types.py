@@ -68,6 +68,8 @@ def test_accepted(kind: str, value: Any, expected: Any) -> None:
         ("{type: text}", "\ud800", "x: an invalid Unicode character (lone surrogate) (allowed: Unicode text)"),
         ("{type: text, longest: 3}", "abcd", "x: 4 characters (allowed: at most 3 characters)"),
         ("{type: text, choices: [a, b]}", "c", "x: c (allowed: a, b)"),
+        ("{type: text, choices: [key_fit, rms_dbfs]}", "key", "x: key, nearest 'key_fit' (allowed: key_fit, rms_dbfs)"),
+        ("{type: int, choices: [1, 12]}", 11, "x: 11 (allowed: 1, 12)"),
         ("{type: int}", 3.5, "x: 3.5 (allowed: a whole number)"),
         ("{type: int}", True, "x: true (allowed: a whole number)"),
         ("{type: int}", "3", "x: text '3'; write 3 (allowed: a whole number)"),

@@ -148,8 +148,8 @@ outputs: {low: $low, high: $high}
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ({"low": 0.6}, "low: 0.6 is above high 0.4; high 0.4 is the default; give it too"),
-        ({"high": 0.1}, "high: 0.1 is below low 0.2; low 0.2 is the default; give it too"),
+        ({"low": 0.6}, "low: 0.6 is above high 0.4, its default; give high=0.6 or more too"),
+        ({"high": 0.1}, "high: 0.1 is below low 0.2, its default; give low=0.1 or less too"),
         ({"low": 0.6, "high": 0.5}, "low: 0.6 is above high 0.5"),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_number_up_to_its_limit_is_taken(inputs: Any) -> None:
 
 def test_nested_graphs_are_held_to_it_too() -> None:
     outer = "graph: o\nversion: 1\ninputs: {x: {type: float}}\nnodes:\n  l: {graph: limited, with: {low: $x}}\n"
-    with pytest.raises(InputError, match=r"^l\.low: 0\.6 is above high 0\.4; high 0\.4 is the default; give it too$"):
+    with pytest.raises(InputError, match=r"^l\.low: 0\.6 is above high 0\.4, its default; give high=0\.6 or more too$"):
         planned(outer + "outputs: {o: $l.low}\n", {"x": 0.6}, limited=LIMITED)
 
 
@@ -202,9 +202,17 @@ def test_mistakes_in_declarations_are_told(declaration: str, problem: str) -> No
 @pytest.mark.parametrize(
     ("name", "inputs", "message"),
     [
-        ("remix", {"minimum": 0.6}, "minimum: 0.6 is above maximum 0.4; maximum 0.4 is the default; give it too"),
-        ("edit-lyrics", {"maximum": 0.5}, "maximum: 0.5 is below minimum 0.6; minimum 0.6 is the default"),
-        ("lyric-chain", {"maximum": 0.5}, "maximum: 0.5 is below minimum 0.6; minimum 0.6 is the default"),
+        ("remix", {"minimum": 0.6}, "minimum: 0.6 is above maximum 0.4, its default; give maximum=0.6 or more too"),
+        (
+            "edit-lyrics",
+            {"maximum": 0.5},
+            "maximum: 0.5 is below minimum 0.6, its default; give minimum=0.5 or less too",
+        ),
+        (
+            "lyric-chain",
+            {"maximum": 0.5},
+            "maximum: 0.5 is below minimum 0.6, its default; give minimum=0.5 or less too",
+        ),
         ("edit-step", {"minimum": 0.9, "maximum": 0.5}, "minimum: 0.9 is above maximum 0.5"),
         ("stem-set", {"instruments": []}, r"instruments: empty \(allowed: at least 1 element\)"),
         ("batch-takes", {"seeds": []}, r"seeds: empty \(allowed: at least 1 element\)"),
