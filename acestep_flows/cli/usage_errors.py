@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import IO, Any
 
 import click
@@ -14,6 +15,13 @@ _QUOTED = re.compile(r"'(.*)'", re.DOTALL)
 _EXTRA = re.compile(r"Got unexpected extra arguments? \((.*)\)", re.DOTALL)
 _METAVAR_MARKS = re.compile(r"^\[|\[=.*|\.\.\.$|\]$")
 _CURLY = re.compile("[\u201c\u201d\u2018\u2019\u201e]")
+
+HELP = "help"
+NO_HELP_COMMAND = (
+    "no command 'help'; `acestep-flows --help` lists the commands, `acestep-flows run --help` the options of one, "
+    "`acestep-flows graph show NAME` the inputs of a graph"
+)
+DRY_RUN = "--dry-run"
 
 
 class ErrorLine(click.ClickException):
@@ -52,9 +60,34 @@ def _words(error: click.ClickException) -> str:
             return _unexpected(extra[1], error.ctx)
         command = error.ctx.command if error.ctx is not None else None
         if message.startswith("No such command") and isinstance(command, click.Group):
-            name = message.split("'")[1]
-            return f"{no_such('command', name, command.commands)} (allowed: {listing(command.commands)})"
+            return _unknown_command(message.split("'")[1], command, error.ctx)
     return message[:1].lower() + message[1:]
+
+
+def _unknown_command(name: str, group: click.Group, context: click.Context | None) -> str:
+    is_root = context is None or context.parent is None
+    if is_root and name == HELP:
+        return NO_HELP_COMMAND
+    if (is_root or group.name == "graph") and _is_graph(name):
+        return (
+            f"no command {name!r}, it is a graph: `acestep-flows run {name}` runs it, "
+            f"`acestep-flows graph show {name}` shows its inputs"
+        )
+    return f"{no_such('command', name, group.commands)} (allowed: {listing(group.commands)})"
+
+
+def _is_graph(name: str) -> bool:
+    from acestep_flows.graph.library import Library
+
+    return name in Library().names()
+
+
+def _is_input(name: str) -> bool:
+    """Whether a graph has an input of this name, or one that is meant by it."""
+    from acestep_flows.graph.library import Library
+
+    declared = [one for graph in Library().graphs().values() for one in graph.inputs.values()]
+    return any(name == one.name or name in one.similar for one in declared)
 
 
 def _takes_inputs(context: click.Context | None) -> bool:
@@ -70,16 +103,32 @@ def _options(context: click.Context | None) -> set[str]:
 
 def _unknown_option(error: click.NoSuchOption) -> str:
     name = error.option_name
-    close = nearest(name, error.possibilities or [])
-    hint = f", nearest {close!r}" if close else ""
+    close = _near_options(name, error.possibilities or [])
+    hint = f", nearest {' or '.join(map(repr, close))}" if close else ""
     if name == "--from":
         return "no option '--from' here; run, graph plan and submit have it"
-    if _takes_inputs(error.ctx) and name.startswith("--"):
-        given = "NAME" if close else name.removeprefix("--").replace("-", "_")
-        hint += f"; inputs are given as --set {given}=VALUE"
     if name == "--audio" and "--format" in _options(error.ctx):
         return "no option '--audio' here; --format is the kind of audio files"
+    if _takes_inputs(error.ctx) and name.startswith("--"):
+        hint = _instead(name, hint)
     return f"no option {clip(name)!r}{hint}"
+
+
+def _instead(name: str, near: str) -> str:
+    """What to give in place of an option that a command with inputs does not have: an input, or options near it."""
+    word = name.removeprefix("--").replace("-", "_")
+    if _is_input(word):
+        return f"; inputs are given as --set {word}=VALUE"
+    if name == DRY_RUN:
+        return "; `acestep-flows graph plan` shows what a run would compute"
+    return f"{near or '; --help lists the options'}; inputs are given as --set NAME=VALUE"
+
+
+def _near_options(name: str, possible: Sequence[str]) -> list[str]:
+    """The options that are probably meant: the nearest one, and one that `name` is the beginning of."""
+    close = nearest(name, possible)
+    begun = [one for one in possible if one.startswith(name)]
+    return list(dict.fromkeys([*([close] if close else []), *begun]))
 
 
 def _unexpected(arguments: str, context: click.Context | None) -> str:

@@ -8,6 +8,10 @@ from click.testing import CliRunner
 from acestep_flows.cli.main import cli
 
 GIVEN = "; inputs are given as --set"
+REPAINT = (
+    "no command 'repaint', it is a graph: `acestep-flows run repaint` runs it, "
+    "`acestep-flows graph show repaint` shows its inputs"
+)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +43,23 @@ GIVEN = "; inputs are given as --set"
         ("train foo x --out a", "KIND: 'foo' (allowed: diffusion, lora, control, autoencoder, decoder)"),
         ("bulk --graph x --out a --retries 101", "--retries: 101 (allowed: a whole number, 0 to 100)"),
         ("graph sho", "no command 'sho', nearest 'show' (allowed: show, check, plan)"),
+        ("run text2music --form x", f"no option '--form', nearest '--from' or '--format'{GIVEN} NAME=VALUE"),
+        (
+            "run text2music --dry-run",
+            "no option '--dry-run'; `acestep-flows graph plan` shows what a run would compute",
+        ),
+        (
+            "run text2music --verbose",
+            "no option '--verbose'; --help lists the options; inputs are given as --set NAME=VALUE",
+        ),
+        ("run text2music --length 30", f"no option '--length'{GIVEN} length=VALUE"),
+        ("repaint --from song.wav", REPAINT),
+        ("graph repaint", REPAINT),
+        (
+            "help run",
+            "no command 'help'; `acestep-flows --help` lists the commands, `acestep-flows run --help` the options of "
+            "one, `acestep-flows graph show NAME` the inputs of a graph",
+        ),
     ],
 )
 def test_a_wrong_option_says_what_is_right(command: str, line: str) -> None:
@@ -50,6 +71,12 @@ def test_a_wrong_option_says_what_is_right(command: str, line: str) -> None:
 def test_an_unknown_command_names_the_nearest() -> None:
     result = CliRunner().invoke(cli, ["graf"])
     assert result.stderr.startswith("error: no command 'graf', nearest 'graph' (allowed: run, ")
+
+
+def test_a_group_that_takes_no_graphs_names_its_own_commands() -> None:
+    result = CliRunner().invoke(cli, ["queue", "repaint"])
+    assert result.stderr.startswith("error: no command 'repaint'")
+    assert "is a graph" not in result.stderr
 
 
 def test_a_bare_command_still_shows_its_help() -> None:
