@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MUSIC, Value
 from acestep_flows.wording import quantities, text_lists
 from acestep_flows.wording.forms import written_form
-from acestep_flows.wording.phrases import allowing
+from acestep_flows.wording.phrases import allowing, clip
 from acestep_flows.wording.places import refuse_elsewhere
 from acestep_flows.wording.text_file import expanded, read_text_file
 from acestep_flows.wording.typed_text import likely_mistakes, with_line_breaks
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 _SEED = PortType("seed")
 _NUMBERS = ("int", "float", "seed")
+_OTHER_SIGN = re.compile(r"\s*(\w+)\s*[:\s]\s*(\S.*?)\s*", re.DOTALL)
+"""An input and its value with a colon or a blank between them."""
 
 
 class InputReader:
@@ -88,8 +91,7 @@ class InputReader:
             name = name.strip()
             self.meant.add(name)
             if not equals or not name:
-                what = f"{assignment[:80]!r} has no {'name' if equals else 'value'}"
-                faults.append(InputError(what, where="--set", allowed="name=value or name=@file"))
+                faults.append(self._incomplete(assignment, types))
             elif name not in types and "." not in name:
                 unknown[name] = None
             elif name in self.texts:
@@ -101,6 +103,15 @@ class InputReader:
                 except InputError as fault:
                     faults.append(fault)
         return inputs, [*self._unknown(list(unknown), types), *faults]
+
+    def _incomplete(self, assignment: str, types: Mapping[str, PortType]) -> InputError:
+        """An option without a name or without `=`. With a colon in its place (`tags:folk`) the input is meant."""
+        what = f"{assignment[:80]!r} has no {'name' if '=' in assignment else 'value'}"
+        written = None if "=" in assignment else _OTHER_SIGN.fullmatch(assignment)
+        if written is not None and written[1] in types:
+            self.meant.add(written[1])
+            what += f"; write {written[1]}={clip(written[2])}"
+        return InputError(what, where="--set", allowed="name=value or name=@file")
 
     def _unknown(self, names: Sequence[str], types: Mapping[str, PortType]) -> list[InputError]:
         """Names that no input has; those there are stand after the last one."""

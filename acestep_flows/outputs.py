@@ -281,7 +281,7 @@ def write_outputs(
         outputs: by name; values, lists of values, or JSON.
         recipe: how they were made.
         format: of audio files.
-        keep: outputs to write as files that are not otherwise (latents, mel).
+        keep: outputs to write as files that are not otherwise, such as latents.
 
     Returns:
         The files, the recipe last.

@@ -130,6 +130,9 @@ def test_options_become_inputs() -> None:
     [
         (["tags"], "--set: 'tags' has no value"),
         (["=x"], "--set: '=x' has no name"),
+        (["tags:folk, piano"], "--set: 'tags:folk, piano' has no value; write tags=folk, piano "),
+        (["steps 3"], "--set: 'steps 3' has no value; write steps=3 "),
+        (["stepz:3"], r"--set: 'stepz:3' has no value \(allowed: "),
         (["stepz=3"], r"stepz: no such input; did you mean steps\? \(allowed: tags, steps\)"),
         (["tags=a", "tags=b"], "tags: given twice"),
     ],

@@ -12,6 +12,7 @@ import click
 from acestep_flows.cli.completion import GRAPH, STAGE
 from acestep_flows.cli.json_output import forecast_content, graphs_content, json_option, print_json, stage_content
 from acestep_flows.cli.options import (
+    INPUTS_HELP,
     from_option,
     library_option,
     open_session,
@@ -118,7 +119,7 @@ def check(names: Sequence[str], folders: tuple[Path, ...], as_json: bool) -> Non
     click.echo(f"{len(names)} graph{'s' if len(names) > 1 else ''} without problems")
 
 
-@graph.command()
+@graph.command(epilog=INPUTS_HELP)
 @click.argument("name", type=GRAPH, required=False)
 @set_option
 @from_option

@@ -23,6 +23,7 @@ from acestep_flows.cli.operation import audit, queue
 from acestep_flows.cli.options import (
     FILE,
     FOLDER,
+    INPUTS_HELP,
     SECONDS,
     from_option,
     library_option,
@@ -61,7 +62,7 @@ def cli(traceback: bool) -> None:
     check_working_folder()
 
 
-@cli.command()
+@cli.command(epilog=INPUTS_HELP)
 @click.argument("graph", type=GRAPH, required=False)
 @set_option
 @from_option
@@ -69,7 +70,7 @@ def cli(traceback: bool) -> None:
 @click.option("--out", type=FOLDER, default=Path("outputs"), show_default=True, help="Folder for the files.")
 @click.option("--name", "stem", metavar="NAME", help="Name of the files; files of this name are replaced.")
 @click.option("--format", "format", type=click.Choice(FORMATS), default="wav", show_default=True)
-@click.option("--keep", multiple=True, metavar="OUTPUT", help="Also write this output (latents, mel) as a file.")
+@click.option("--keep", multiple=True, metavar="OUTPUT", help="Also write this output, such as latents, as a file.")
 @click.option(
     "--deadline",
     type=SECONDS,
@@ -97,14 +98,15 @@ def run(
 ) -> None:
     """Run GRAPH, a name or a YAML file, and write its outputs."""
     from acestep_flows.cli.listing import run_facts
-    from acestep_flows.outputs import check_kept, check_stem
+    from acestep_flows.outputs import check_kept
+    from acestep_flows.session.result import check_name
     from acestep_flows.storage import check_folder
 
     with notes_shown(not quiet):
         planned = planned_by_options(graph, folders, assignments, recipe, sources, quiet=quiet)
         check_kept(planned.plan, keep)
         if stem:
-            check_stem(stem)
+            check_name(stem, "--name")
         check_folder(out)
         with open_session(deadline=deadline, quiet=quiet, **session_options) as session:
             result = _run(session, planned, quiet)

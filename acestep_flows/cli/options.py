@@ -42,6 +42,8 @@ SECONDS = Seconds()
 
 NO_GRAPH = "no GRAPH; name one, or give --from FILE for that of a recipe"
 
+INPUTS_HELP = "`acestep-flows graph show GRAPH` lists the inputs of a graph, which --set gives."
+
 CHECKPOINT_HELP = "Weights in the published layout: a folder, a fetched model of the hub, or 'embedded'."
 
 FOLDER = click.Path(file_okay=False, path_type=Path)

@@ -22,6 +22,8 @@ _NUMBERS = ("int", "float", "seed")
 
 ADVICE = {"adapter": "; acestep-flows adapter list shows the names, a LoRA's own file or folder will do, too"}
 """What to say of a missing input beside how it is written."""
+NEW = "new_"
+"""What the inputs of an edit begin with that change something of the song: `new_lyrics` beside `lyrics`."""
 _PLAIN_SPAN = re.compile(r"[\d.]+[:-][\d.]*")
 
 
@@ -131,12 +133,16 @@ class InputForms:
         """
         from acestep_flows.input_reader import form_of
 
-        missing = [name for name in self.required if name not in set(given)]
+        known = set(given)
+        missing = [name for name in self.required if name not in known]
         songs = _song_inputs(files) if missing else {}
         faults = []
         for name in missing:
             song = next((path for path, inputs in songs.items() if name in inputs), "")
             more = f", or take the song as --from {song}, whose recipe has it" if song else ADVICE.get(name, "")
+            old = name.removeprefix(NEW)
+            if old != name and old in known:
+                more += f"; {old} are the song's old ones, the new ones go in {name}"
             faults.append(InputError(f"missing; give it as --set {form_of(self.types[name], name)}{more}", where=name))
         return faults
 

@@ -178,7 +178,7 @@ class RunResult:
             path: a folder, made if it is missing; or an audio file, beside which the others are written.
             name: the name that the files share, where `path` is a folder; None: a new one.
             format: wav, flac, mp3 or ogg; None: what the file's extension says, else wav.
-            keep: outputs to write that are no audio (latents, mel), as safetensors.
+            keep: outputs to write that are no audio, such as latents, as safetensors.
 
         Returns:
             The files, audio first, the recipe last.
@@ -245,7 +245,7 @@ def _target(path: str | PathLike[str], name: str | None, format: str | None) -> 
     target = read_path(path, "path")
     extension = target.suffix.removeprefix(".").lower()
     if target.is_dir() or not extension or str(path).endswith(("/", os.sep)):
-        return target, _checked_name(name, "name"), format or "wav"
+        return target, None if name is None else check_name(name, "name"), format or "wav"
     if extension not in FORMATS:
         allowed = f"a folder, or a file that ends in {listing('.' + known for known in FORMATS)}"
         raise InputError(f"no audio format {target.suffix!r}", where=str(target), allowed=allowed)
@@ -253,13 +253,25 @@ def _target(path: str | PathLike[str], name: str | None, format: str | None) -> 
         raise InputError("name= cannot be used when path is a file")
     if format not in (None, extension):
         raise InputError(f"{format} for a file that ends in {target.suffix}", where="format", allowed=extension)
-    return target.parent, _checked_name(target.stem, "path"), extension
+    return target.parent, _checked_stem(target.stem, "path"), extension
 
 
-def _checked_name(name: str | None, where: str) -> str | None:
-    if name is None:
-        return None
+def check_name(name: str, where: str) -> str:
+    """Return `name` unchanged if the files of a run can share it: `beat`, not `beat.wav`.
+
+    Raises:
+        InputError: the extension of an audio format, which files get by their format, or as `check_stem`.
+    """
+    _checked_stem(name, where)
+    stem, _, extension = name.rpartition(".")
+    if extension.lower() in FORMATS:
+        what = f"{name!r} has an extension, which files get by their format"
+        raise InputError(what, where=where, allowed=f"{stem}, with format {extension.lower()}")
+    return name
+
+
+def _checked_stem(stem: str, where: str) -> str:
     try:
-        return check_stem(name)
+        return check_stem(stem)
     except InputError as error:
         raise InputError(error.what, where=where, allowed=error.allowed) from None

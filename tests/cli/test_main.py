@@ -97,6 +97,23 @@ def test_a_name_that_leads_elsewhere_is_refused(invoke: Invoke, tmp_path: Path, 
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.parametrize(("name", "format"), [("beat.wav", "wav"), ("my.beat.MP3", "mp3")])
+def test_a_name_with_the_extension_of_audio_is_refused(invoke: Invoke, tmp_path: Path, name: str, format: str) -> None:
+    result = invoke("run", "text2music", *QUICK, "--name", name)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"error: --name: {name!r} has an extension, which files get by their format "
+        f"(allowed: {name[:-4]}, with format {format})\n",
+    )
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_the_help_of_run_says_what_lists_the_inputs_of_a_graph(invoke: Invoke) -> None:
+    for command in (["run", "retake"], ["graph", "plan"]):
+        shown = " ".join(invoke(*command, "--help").stdout.split())
+        assert shown.endswith("`acestep-flows graph show GRAPH` lists the inputs of a graph, which --set gives.")
+
+
 def test_the_same_run_again_computes_nothing_and_a_replay_computes_the_same(invoke: Invoke, tmp_path: Path) -> None:
     run = ["run", "text2music", *QUICK, "--set", "seed=8"]
     assert invoke(*run).exit_code == 0

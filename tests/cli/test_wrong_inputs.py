@@ -76,3 +76,19 @@ def test_a_misspelt_input_is_not_called_missing_too(invoke: Invoke) -> None:
     result = invoke("run", "text2music", "--set", "tag=pop")
     assert lines(result.stderr) == [result.stderr.strip()]
     assert "tag: no such input; did you mean tags?" in result.stderr
+
+
+def test_a_colon_in_place_of_the_sign_is_one_error(invoke: Invoke) -> None:
+    result = invoke("run", "text2music", "--set", "tags:folk")
+    assert lines(result.stderr) == [
+        "error: --set: 'tags:folk' has no value; write tags=folk (allowed: name=value or name=@file)"
+    ]
+
+
+@pytest.mark.parametrize(("graph", "old"), [("edit-lyrics", "lyrics"), ("remix", "tags")])
+def test_the_old_words_are_told_from_the_new_ones(invoke: Invoke, graph: str, old: str) -> None:
+    told = f"; {old} are the song's old ones, the new ones go in new_{old}"
+    with_old = lines(invoke("graph", "plan", graph, "--set", f"{old}=the first one").stderr)
+    (line,) = [line for line in with_old if line.startswith(f"error: new_{old}: missing")]
+    assert line.endswith(told)
+    assert told not in invoke("graph", "plan", graph).stderr

@@ -102,6 +102,7 @@ def test_a_song_is_saved_with_its_recipe(result: RunResult, tmp_path: Path) -> N
         ("songs", {"format": "aac"}, "format: no format 'aac'"),
         ("songs", {"keep": ["latent"]}, "keep: no output 'latent', nearest 'latents'"),
         ("songs", {"name": "../x"}, "name: '../x'"),
+        ("songs", {"name": "x.wav"}, r"name: 'x.wav' has an extension, .* \(allowed: x, with format wav\)"),
         ("a.wav", {"name": "x"}, "name= cannot be used when path is a file"),
         ("a.wav", {"format": "ogg"}, "format: ogg for a file that ends in .wav"),
     ],
