@@ -100,10 +100,10 @@ def test_a_name_that_leads_elsewhere_is_refused(invoke: Invoke, tmp_path: Path, 
 @pytest.mark.parametrize(("name", "format"), [("beat.wav", "wav"), ("my.beat.MP3", "mp3")])
 def test_a_name_with_the_extension_of_audio_is_refused(invoke: Invoke, tmp_path: Path, name: str, format: str) -> None:
     result = invoke("run", "text2music", *QUICK, "--name", name)
-    assert (result.exit_code, result.stderr) == (
-        2,
+    assert result.exit_code == 2
+    assert lines(result.stderr)[-1] == (
         f"error: --name: {name!r} has an extension, which files get by their format "
-        f"(allowed: {name[:-4]}, with format {format})\n",
+        f"(allowed: {name[:-4]}, with format {format})"
     )
     assert not (tmp_path / "outputs").exists()
 
