@@ -11,7 +11,7 @@ import click
 
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.input_reader import InputReader
-from acestep_flows.recipes.carry_over import CarriedOver, carry_over
+from acestep_flows.recipes.carry_over import CarriedOver, carry_over, seed_notes
 from acestep_flows.recipes.read import read_recipe_file
 from acestep_flows.recipes.sources import BY_INPUT, SourceFinder
 from acestep_flows.recipes.stored_recipe import FileInput, StoredRecipe
@@ -56,6 +56,8 @@ class RecipeInputs:
             InputError: a file that the recipe names is missing or has changed.
         """
         carried = carry_over(self.recipe, graph, given.keys(), again=again)
+        if not again:
+            carried.notes += seed_notes(self.recipe, graph, given)
         named = {name: _as_assets(content) for name, content in carried.inputs.items()}
         reader = InputReader()
         finder = SourceFinder(reader, Path(self.recipe.where).parent, self.sources, advice=BY_INPUT)

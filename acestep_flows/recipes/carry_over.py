@@ -145,14 +145,30 @@ def _refuse_noiseless(recipe: StoredRecipe, graph: Graph, given: Collection[str]
     Raises:
         InputError: says which graph varies such a song.
     """
-    of_noise = recipe.content is None or DURATION in recipe.inputs
-    if not varies_noise(graph) or SEED in given or (of_noise and not _has_files(recipe.inputs)):
+    if not varies_noise(graph) or SEED in given or _is_of_noise(recipe):
         return
     raise InputError(
         f"a song of {recipe.graph} has no noise of its own, which {graph.name} would vary",
         where=recipe.where,
         allowed="a song of text2music or its takes; the graph repaint with span 0: and variance 0.3 varies all of it",
     )
+
+
+def seed_notes(recipe: StoredRecipe, graph: Graph, given: Mapping[str, Any]) -> list[str]:
+    """What to tell of a seed that is given to a graph that varies a song's noise, where it is not the song's own."""
+    if not varies_noise(graph) or SEED not in given:
+        return []
+    seed, own = given[SEED], _song_inputs(recipe, graph).get(SEED) if _is_of_noise(recipe) else None
+    if own is None:
+        return [f"seed {seed} is of another song, and {graph.name} varies that one"]
+    advice = "leave seed out, and set retake_seed for another variation"
+    differs = f"seed {seed} is not the song's own, {own}, so {graph.name} varies another song; {advice}"
+    return [differs] if seed != own else []
+
+
+def _is_of_noise(recipe: StoredRecipe) -> bool:
+    """Whether a song was made of the noise of its seed alone."""
+    return (recipe.content is None or DURATION in recipe.inputs) and not _has_files(recipe.inputs)
 
 
 def _has_files(content: Any) -> bool:

@@ -13,7 +13,7 @@ from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.library import Library
 from acestep_flows.input_reader import InputReader
-from acestep_flows.recipes.carry_over import SEED, CarriedOver, carry_over, varies_noise
+from acestep_flows.recipes.carry_over import SEED, CarriedOver, carry_over, seed_notes, varies_noise
 from acestep_flows.recipes.read import read_recipe_file
 from acestep_flows.recipes.sources import FROM_PYTHON, SourceFinder
 from acestep_flows.recipes.stored_recipe import StoredRecipe
@@ -54,6 +54,8 @@ class RecipeStart:
             InputError: a file that the recipe names is missing, has changed, or cannot be read.
         """
         carried = carry_over(self.recipe, self.scope.graph, given.keys(), again=self.again)
+        if not self.again:
+            carried.notes += seed_notes(self.recipe, self.scope.graph, given)
         reader = InputReader()
         finder = SourceFinder(reader, Path(self.recipe.where).parent, self.folders, self.store, self.advice)
         filled = finder.inputs(carried.inputs)
@@ -85,7 +87,7 @@ class RecipeStart:
             tell()
 
         planned = plan_run(self.scope, inputs, {**files, **self.files}, self.told, tell_first)
-        varies = not self.again and varies_noise(self.scope.graph) and SEED in carried.inputs
+        varies = not self.again and varies_noise(self.scope.graph) and SEED in inputs
         return replace(planned, original=Original(self.recipe, self.store) if varies else None)
 
 

@@ -78,11 +78,24 @@ def test_a_retake_says_how_near_it_came_to_the_song(invoke: Invoke) -> None:
     assert near_by["latents"] < far["latents"]
     summary = json.loads(invoke("run", "retake", "--from", "outputs/song.wav", "--json").stdout)["summary"]
     assert summary[-1].startswith("the whole song: latents ")
-    assert told(invoke("run", "retake", "--from", "outputs/song.wav", "--set", "seed=9"))[-1].startswith("from ")
+    assert told(invoke("run", "retake", "--from", "outputs/song.wav", "--set", "seed=7"))[-1].startswith("the whole ")
     other = told(invoke("run", "retake", "--from", "outputs/song.wav", "--set", "duration=2"))
     assert not [line for line in other if line.startswith("the whole song")], "another length is another song"
     reference = ["--set", "reference=outputs/song.wav", "--set", "tags=lo-fi", "--set", "steps=2", "--set", "seed=1"]
     assert told(invoke("run", "audio2audio", *reference))[-1].startswith("the whole song: heard ")
+
+
+def test_a_retake_of_another_seed_is_told_to_be_of_another_song(invoke: Invoke) -> None:
+    def lines(seed: int) -> list[str]:
+        return told(invoke("run", "retake", "--from", "outputs/song.wav", "--set", f"seed={seed}"))
+
+    other, own = lines(9), lines(7)
+    assert other[0] == (
+        "warning: outputs/song.wav: seed 9 is not the song's own, 7, so retake varies another song; "
+        "leave seed out, and set retake_seed for another variation"
+    )
+    assert re.fullmatch(r"the whole song: latents -?\d+ dB; heard -?\d+ dB", other[-1])
+    assert own[0].startswith("from outputs/song.wav: ")
 
 
 def test_a_song_whose_latents_are_gone_is_compared_by_its_sound(

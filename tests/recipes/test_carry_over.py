@@ -15,7 +15,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.graph.language.parse import parse
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.library import load
-from acestep_flows.recipes.carry_over import CarriedOver, carry_over, song_file
+from acestep_flows.recipes.carry_over import CarriedOver, carry_over, seed_notes, song_file
 from acestep_flows.recipes.stored_recipe import FileInput, StoredRecipe
 from acestep_flows.stages.ports import PortType
 from acestep_flows.value_file import encode_value
@@ -82,6 +82,17 @@ def test_a_song_that_was_made_of_other_music_has_no_noise_to_vary(recipe: Stored
     )
     assert "the graph repaint with span 0: and variance 0.3" in told
     carried(recipe, "retake", "seed")  # of another song
+
+
+def test_a_seed_that_is_not_the_songs_own_is_told() -> None:
+    retake, takes = load("retake"), replace(MADE, inputs={"tags": "pop", "seeds": [3, 4]}, take=1)
+    (line,) = seed_notes(MADE, retake, {"seed": 9})
+    assert line.startswith("seed 9 is not the song's own, 7, so retake varies another song; leave seed out")
+    assert seed_notes(MADE, retake, {"seed": 7}) == seed_notes(MADE, retake, {"variance": 1}) == []
+    assert seed_notes(takes, retake, {"seed": 4}) == []
+    assert seed_notes(PAINTED, retake, {"seed": 3}) == ["seed 3 is of another song, and retake varies that one"]
+    assert seed_notes(MADE, load("text2music"), {"seed": 9}) == [], "a new song is what is asked for"
+    assert seed_notes(MADE, load("repaint"), {"seed": 9}) == []
 
 
 @pytest.mark.parametrize("graph", ["retake", "batch-takes", "variation-in-span"])
