@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from difflib import get_close_matches
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
 LARGEST_LIST = 4_000_000
 """Bytes of a tokenizer with a list of whole words. Those of pieces of words, which can spell anything, are larger."""
 
+LONGEST_SPELT = 60
+"""Characters of a tag that may be misspelt; a longer one is a sentence."""
+
+MOST_COMPARED = 5000
+LEAST_ALIKE = 0.8
+"""The share of letters that a word has in common with one that it is likely a misspelling of."""
+
+_SHARPS = {"Ab": "G#", "Bb": "A#", "Cb": "B", "Db": "C#", "Eb": "D#", "Fb": "E", "Gb": "F#"}
 _TAG = re.compile(r"[^,;\n]+")
 _JOINS = re.compile(r"[\s_-]+")
 
@@ -45,11 +55,7 @@ class TagWords:
 
         A single letter is a note of a key, which says nothing beside unknown words: `a cappella` is unknown as a whole.
         """
-        encoding = self._tokenizer.encode(tags)
-        places = [place for token, place in zip(encoding.ids, encoding.offsets, strict=True) if place[0] < place[1]
-                  and token == self._unknown_id]  # fmt: skip
-        known = [place for token, place in zip(encoding.ids, encoding.offsets, strict=True) if place[0] + 1 < place[1]
-                 and token != self._unknown_id]  # fmt: skip
+        places, known = self._places(tags)
         found: dict[str, None] = {}
         for tag in _TAG.finditer(tags):
             words = [tags[start:end] for start, end in places if tag.start() <= start < tag.end()]
@@ -57,10 +63,44 @@ class TagWords:
             found |= dict.fromkeys([tag[0].strip()] if whole else words)
         return list(found)
 
+    def knows_any(self, tags: str) -> bool:
+        """Whether the model knows a word of `tags`. A single letter says nothing."""
+        return bool(self._places(tags)[1])
+
     def spelt(self, tag: str) -> str:
-        """The same tag written as one word, if the model knows it so; else empty."""
+        """An unknown tag as the model knows it; empty where nothing is near.
+
+        It is written as one word (`lo-fi`), a flat as the sharp of the same key, or with the nearest words.
+        """
+        if len(tag) > LONGEST_SPELT:
+            return ""
         joined = _JOINS.sub("", tag)
-        return joined if joined != tag and not self.unknown(joined) else ""
+        if joined != tag and not self.unknown(joined):
+            return joined
+        sharp = _SHARPS.get(tag.replace("\u266d", "b").capitalize(), "")
+        if sharp and not self.unknown(sharp):
+            return sharp
+        words = [self._nearest(word) for word in _JOINS.split(tag) if word]
+        return " ".join(words) if all(words) else ""
+
+    def _nearest(self, word: str) -> str:
+        """A word, if the model knows it, else the one that it is likely a misspelling of; empty where there is none."""
+        if not self.unknown(word):
+            return word
+        known = islice((one for one in self._tokenizer.get_vocab() if one.isalpha() and len(one) > 2), MOST_COMPARED)
+        return next(iter(get_close_matches(word.lower(), list(known), n=1, cutoff=LEAST_ALIKE)), "")
+
+    def _places(self, tags: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """Where the words of `tags` are that the model does not know, and those of more than a letter that it knows."""
+        encoding = self._tokenizer.encode(tags)
+        unknown: list[tuple[int, int]] = []
+        known: list[tuple[int, int]] = []
+        for token, place in zip(encoding.ids, encoding.offsets, strict=True):
+            if token == self._unknown_id and place[0] < place[1]:
+                unknown.append(place)
+            elif token != self._unknown_id and place[0] + 1 < place[1]:
+                known.append(place)
+        return unknown, known
 
 
 @lru_cache(maxsize=8)

@@ -21,6 +21,7 @@ from acestep_flows.graph.planning.seeds import random_seed
 from acestep_flows.graph.records.graph_content import graph_content
 from acestep_flows.session.notes import notes_of_sources
 from acestep_flows.session.original import Original
+from acestep_flows.stages.caution import Caution
 from acestep_flows.stages.registry import stages
 
 log = logging.getLogger(__name__)
@@ -114,9 +115,12 @@ def plan_run(
 
 
 def log_notes(notes: Iterable[str]) -> None:
-    """Log what is in `RunResult.warnings` and known before a run, as information, which the command line shows."""
+    """Log what is in `RunResult.warnings` and known before a run, as information, which the command line shows.
+
+    A `Caution` is logged as a warning.
+    """
     for note in notes:
-        log.info(note)
+        log.log(logging.WARNING if isinstance(note, Caution) else logging.INFO, note)
 
 
 def _parsed(source: str | Path | Mapping[str, Any], library: Library) -> Graph:

@@ -41,9 +41,9 @@ class ToldNotes:
         """Log what the weights do not know of a plan, except what was told before."""
         inputs = leaves(planned.plan.inputs)
         found = (self._by_digest.get(leaf.digest, frozenset()) for leaf in inputs if isinstance(leaf, Latents))
-        notes = RunNotes(tuple(notes_of_weights(planned.plan, checkpoint)), planned.known.union(*found))
-        log_notes(note for note in notes.of_weights if note not in notes.known)
-        return notes
+        of_weights, known = notes_of_weights(planned.plan, checkpoint), planned.known.union(*found)
+        log_notes(note for note in of_weights if note not in known)
+        return RunNotes(tuple(map(str, of_weights)), known)
 
     def result(
         self, planned: PlannedRun, executed: PlanResult, outputs: Mapping[str, Any], model: str, notes: RunNotes

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from acestep_flows.stages.batching import run_groups
+from acestep_flows.stages.caution import Caution
 from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.stages.text_params import PromptText
 from acestep_flows.values import PromptStates
@@ -22,6 +23,8 @@ WEAKENED = 0.01
 
 MOST_TAGS = 8
 """Unknown tags that one note names."""
+
+NO_TAG_LEFT = Caution("tags: the model knows none of them, so they change nothing in the song")
 
 
 class EncodePrompt(Stage):
@@ -45,7 +48,7 @@ class EncodePrompt(Stage):
 
     @classmethod
     def notes(cls, checkpoint: Checkpoint, params: Any) -> tuple[str, ...]:
-        """Which tags a model does not know that has a closed list of words."""
+        """Which tags a model does not know that has a closed list of words, and that it knows none of them."""
         from acestep_flows.model.tag_words import TagWords
 
         words = TagWords.of(checkpoint)
@@ -54,7 +57,8 @@ class EncodePrompt(Stage):
             return ()
         shown = [f"{tag!r}{f' (write {spelt})' if (spelt := words.spelt(tag)) else ''}" for tag in unknown[:MOST_TAGS]]
         more = f" and {len(unknown) - MOST_TAGS} more" if len(unknown) > MOST_TAGS else ""
-        return (f"tags: the model was not trained on {', '.join(shown)}{more} and ignores what it does not know",)
+        note = f"tags: the model was not trained on {', '.join(shown)}{more} and ignores what it does not know"
+        return (note,) if words.knows_any(params.tags) else (note, NO_TAG_LEFT)
 
     def load(self, checkpoint: Checkpoint, placement: Placement) -> None:
         from acestep_flows.model.text_encoder import TextEncoder

@@ -19,7 +19,7 @@ from tests.recipes.v1_files import NEW
 
 Invoke = Callable[..., Result]
 
-QUICK = ["--set", "tags=lo-fi", "--set", "duration=1", "--set", "steps=2"]
+QUICK = ["--set", "tags=piano, lo-fi", "--set", "duration=1", "--set", "steps=2"]
 SPAN = ["--set", "span=0.2:0.6"]
 
 

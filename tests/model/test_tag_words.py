@@ -44,6 +44,34 @@ def test_a_tag_that_is_known_as_one_word(nano: TagWords) -> None:
     assert nano.spelt("kazoo") == nano.spelt("ka-zoo") == ""
 
 
+@pytest.mark.parametrize(
+    ("tag", "spelt"),
+    [
+        ("sythwave", "synthwave"),
+        ("pianno", "piano"),
+        ("Pianno soolo", "piano solo"),
+        ("Bb", "A#"),
+        ("eb", "D#"),
+        ("G\u266d", "F#"),
+        ("theremin", ""),
+        ("theremin solo", ""),
+        ("mood", ""),  # moon is no nearer than many words
+        ("a" * 100, ""),
+    ],
+)
+def test_a_tag_that_is_nearly_known(nano: TagWords, tag: str, spelt: str) -> None:
+    assert nano.unknown(tag)
+    assert nano.spelt(tag) == spelt
+    assert nano.unknown(spelt) == []
+
+
+@pytest.mark.parametrize(
+    ("tags", "known"), [("kazoo", False), ("kazoo, A", False), ("kazoo, drums", True), ("", False)]
+)
+def test_whether_any_tag_is_known(nano: TagWords, tags: str, known: bool) -> None:
+    assert nano.knows_any(tags) is known
+
+
 def words(folder: Path, content: str) -> TagWords | None:
     path = folder / "tokenizer.json"
     path.write_text(content, encoding="utf-8")

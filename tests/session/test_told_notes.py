@@ -16,7 +16,8 @@ TAGS = "synthwave, kazoo, Bb minor"
 LYRICS = "[Verse 1]\nThe last bus\n[Scream]\nhome"
 SONG: dict[str, Any] = {"tags": TAGS, "lyrics": LYRICS, "duration": 1, "steps": 1, "seed": 7}
 QUICK: dict[str, Any] = {"span": (0.2, 0.6), "steps": 2, "seed": 1}
-UNKNOWN = "tags: the model was not trained on 'kazoo', 'Bb' and ignores what it does not know"
+UNKNOWN = "tags: the model was not trained on 'kazoo', 'Bb' (write A#) and ignores what it does not know"
+NONE_LEFT = "tags: the model knows none of them, so they change nothing in the song"
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,18 @@ def test_new_words_are_told(nano: Session) -> None:
     edited = nano.run("edit-lyrics", source=song.audio, **edit)
     assert about_words(edited.warnings) == ["[Verse 2] is read as [verse]"]
     other = nano.run("repaint", source=song.audio, tags="theremin", **QUICK)
-    assert about_words(other.warnings) == [UNKNOWN.replace("'kazoo', 'Bb'", "'theremin'")]
+    assert about_words(other.warnings) == [UNKNOWN.replace("'kazoo', 'Bb' (write A#)", "'theremin'"), NONE_LEFT]
+
+
+def test_that_no_tag_is_left_is_a_warning(nano: Session, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="acestep_flows.session.planned_run"):
+        song = nano.run("text2music", **{**SONG, "tags": "theremin, Cb"})
+        edited = nano.run("repaint", source=song.audio, tags="theremin, Cb", lyrics=LYRICS, **QUICK)
+    levels = {record.getMessage(): record.levelno for record in caplog.records if "tags: " in record.getMessage()}
+    note = UNKNOWN.replace("'kazoo', 'Bb' (write A#)", "'theremin', 'Cb' (write B)")
+    assert levels == {note: logging.INFO, NONE_LEFT: logging.WARNING}
+    assert [type(warning) for warning in song.warnings if warning == NONE_LEFT] == [str]
+    assert about_words(edited.warnings) == []
 
 
 def test_another_song_of_the_same_words_is_told(nano: Session) -> None:
