@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from acestep_flows.recipes.comparison import ComparedSong, SongComparison
 
 SAME, NOT_SILENT = "the same", "A is silent"
+NANO_PHASES = (
+    "acestep-nano's decoder makes new phases for every song, so these levels of sound say little; those of latents "
+    "count (run --keep latents)"
+)
 
 
 @click.command()
@@ -54,6 +58,11 @@ def comparison_lines(comparison: SongComparison) -> Iterator[str]:
     if not comparison.same:
         yield "difference, over the level of A:"
         yield from (f"  {line}" for line in _levels(comparison.changes))
+        if comparison.latent_changes:
+            yield "difference of the latents beside them:"
+            yield from (f"  {line}" for line in _levels(comparison.latent_changes))
+        if _is_of_nano(comparison):
+            yield NANO_PHASES
     if comparison.differences is None:
         without = " and ".join(name for name, song in (("A", first), ("B", second)) if song.recipe is None)
         yield f"recipes: {without} {'have' if ' ' in without else 'has'} none"
@@ -62,6 +71,14 @@ def comparison_lines(comparison: SongComparison) -> Iterator[str]:
     else:
         yield "recipes, A | B:"
         yield from (f"  {line}" for line in comparison.differences)
+
+
+def _is_of_nano(comparison: SongComparison) -> bool:
+    """Whether acestep-nano made the sound of one of two songs."""
+    from acestep_flows.model.embedded import NAME
+
+    songs = (comparison.first, comparison.second)
+    return any(song.value.kind == "audio" and song.own is not None and song.own.model == NAME for song in songs)
 
 
 def _facts(song: ComparedSong) -> str:
@@ -100,6 +117,7 @@ def _content(comparison: SongComparison) -> dict[str, Any]:
         "a": song(comparison.first),
         "b": song(comparison.second),
         "by_second": [asdict(change) for change in comparison.changes],
+        "latents_by_second": [asdict(change) for change in comparison.latent_changes],
         "recipe_differences": None if comparison.differences is None else list(comparison.differences),
     }
 

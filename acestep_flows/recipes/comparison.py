@@ -13,6 +13,7 @@ from acestep_flows.graph.language.wording import clip
 from acestep_flows.graph.records import replay
 from acestep_flows.graph.records.recipe import Recipe
 from acestep_flows.input_reader import InputReader
+from acestep_flows.recipes.carry_over import latents_beside
 from acestep_flows.recipes.read import is_json, read_own_recipe, read_recipe_file
 from acestep_flows.recipes.stored_recipe import FileInput, StoredRecipe
 from acestep_flows.values import MUSIC, Audio, Latents, Span
@@ -44,6 +45,7 @@ class SongComparison:
         same: whether they have the same samples, or the same latents, at the same rate.
         changes: in every second that both have.
         differences: between their recipes, in words; None where one has none.
+        latent_changes: the same as `changes` in their latents, where these lie beside both files with sound.
     """
 
     first: ComparedSong
@@ -51,6 +53,7 @@ class SongComparison:
     same: bool
     changes: Sequence[locality.Change]
     differences: Sequence[str] | None
+    latent_changes: Sequence[locality.Change] = ()
 
     @property
     def added(self) -> float:
@@ -101,7 +104,18 @@ def compare_songs(first: ComparedSong, second: ComparedSong) -> SongComparison:
         first.value.digest == second.value.digest,
         locality.by_second(first.value, second.value),
         list(_differences(first, second)) if known else None,
+        _latent_changes(first, second),
     )
+
+
+def _latent_changes(first: ComparedSong, second: ComparedSong) -> Sequence[locality.Change]:
+    """The change in every second of the latents beside two songs; empty where one has none."""
+    before, after = (_latents_beside(song) for song in (first, second))
+    return locality.by_second(before, after) if before is not None and after is not None else ()
+
+
+def _latents_beside(song: ComparedSong) -> Latents | None:
+    return latents_beside(song.recipe) if isinstance(song.value, Audio) and song.recipe is not None else None
 
 
 def _is_recipe(path: Path) -> bool:

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from acestep_flows import Session
 from acestep_flows.audio import write
+from acestep_flows.cli.compare import NANO_PHASES, comparison_lines
 from acestep_flows.cli.main import cli
 from acestep_flows.errors import InputError
 from acestep_flows.recipes.comparison import compare_songs, read_song
@@ -89,6 +90,27 @@ def test_recipes_are_compared_in_words(songs: Path, kind: str, what: str) -> Non
     recipes = result.stdout.partition("recipes, A | B:\n")[2].splitlines()
     assert recipes[:2] == ["  tags: pop | pop, drums", "  seed: 7 | 8"]
     assert recipes[2].startswith("  first difference: node prompt (encode_prompt) differs in prompt: its parameters")
+
+
+def test_latents_beside_both_songs_are_compared_too(songs: Path, tmp_path: Path) -> None:
+    lines = run(songs / "one.wav", songs / "two.wav").stdout.splitlines()
+    of_latents = lines.index("difference of the latents beside them:")
+    assert lines.index("difference, over the level of A:") < of_latents < lines.index("recipes, A | B:")
+    assert lines[of_latents + 1].endswith(" dB")
+    assert not [line for line in lines if "acestep-nano" in line]
+    facts = json.loads(run(songs / "one.wav", songs / "two.wav", "--json").stdout)
+    assert len(facts["latents_by_second"]) == 1
+    alone = tmp_path / "two.wav"
+    alone.write_bytes((songs / "two.wav").read_bytes())
+    assert "difference of the latents" not in run(songs / "one.wav", alone).stdout
+
+
+def test_a_song_of_the_small_model_has_a_caution(songs: Path) -> None:
+    one, two = (read_song(songs / f"{name}.wav", "A") for name in ("one", "two"))
+    assert two.own is not None
+    nano = replace(two, own=two.own.model_copy(update={"model": "acestep-nano-1"}))
+    assert [line for line in comparison_lines(compare_songs(one, nano)) if line == NANO_PHASES] == [NANO_PHASES]
+    assert NANO_PHASES not in list(comparison_lines(compare_songs(nano, nano))), "there is nothing to explain"
 
 
 def test_weights_of_one_name_are_told_only_where_a_stage_used_others(songs: Path) -> None:
