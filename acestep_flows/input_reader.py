@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 _SEED = PortType("seed")
 _NUMBERS = ("int", "float", "seed")
-_OTHER_SIGN = re.compile(r"\s*(\w+)\s*[:\s]\s*(\S.*?)\s*", re.DOTALL)
-"""An input and its value with a colon or a blank between them."""
+_OTHER_SIGN = re.compile(r"\s*(\w+)\s*[:\s]")
+"""An input with a colon or a blank behind it, in place of `=`."""
 
 
 class InputReader:
@@ -107,10 +107,10 @@ class InputReader:
     def _incomplete(self, assignment: str, types: Mapping[str, PortType]) -> InputError:
         """An option without a name or without `=`. With a colon in its place (`tags:folk`) the input is meant."""
         what = f"{assignment[:80]!r} has no {'name' if '=' in assignment else 'value'}"
-        written = None if "=" in assignment else _OTHER_SIGN.fullmatch(assignment)
-        if written is not None and written[1] in types:
-            self.meant.add(written[1])
-            what += f"; write {written[1]}={clip(written[2])}"
+        begun = None if "=" in assignment else _OTHER_SIGN.match(assignment)
+        if begun is not None and begun[1] in types:
+            self.meant.add(begun[1])
+            what += f"; write {begun[1]}={clip(assignment[begun.end() :].strip())}"
         return InputError(what, where="--set", allowed="name=value or name=@file")
 
     def _unknown(self, names: Sequence[str], types: Mapping[str, PortType]) -> list[InputError]:

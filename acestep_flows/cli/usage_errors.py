@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import click
 
+from acestep_flows.errors import FlowsError
 from acestep_flows.wording.phrases import between, clip, listing, nearest, no_such
 
 _REFUSED = re.compile(r"(.+?) is not (?:a valid|in the range|one of)", re.DOTALL)
@@ -68,25 +69,34 @@ def _unknown_command(name: str, group: click.Group, context: click.Context | Non
     is_root = context is None or context.parent is None
     if is_root and name == HELP:
         return NO_HELP_COMMAND
-    if (is_root or group.name == "graph") and _is_graph(name):
+    meant = _meant_graph(name, group) if is_root or group.name == "graph" else None
+    if meant is not None:
+        which = "it is a graph" if meant == name else f"nearest the graph {meant!r}"
         return (
-            f"no command {name!r}, it is a graph: `acestep-flows run {name}` runs it, "
-            f"`acestep-flows graph show {name}` shows its inputs"
+            f"no command {clip(name)!r}, {which}: `acestep-flows run {meant}` runs it, "
+            f"`acestep-flows graph show {meant}` shows its inputs"
         )
     return f"{no_such('command', name, group.commands)} (allowed: {listing(group.commands)})"
 
 
-def _is_graph(name: str) -> bool:
+def _meant_graph(name: str, group: click.Group) -> str | None:
+    """The graph of this name, or the nearest one where no command is near."""
     from acestep_flows.graph.library import Library
 
-    return name in Library().names()
+    graphs = Library().names()
+    if name in graphs:
+        return name
+    return None if nearest(name, group.commands) else nearest(name, graphs)
 
 
 def _is_input(name: str) -> bool:
     """Whether a graph has an input of this name, or one that is meant by it."""
     from acestep_flows.graph.library import Library
 
-    declared = [one for graph in Library().graphs().values() for one in graph.inputs.values()]
+    try:
+        declared = [one for graph in Library().graphs().values() for one in graph.inputs.values()]
+    except (FlowsError, OSError):  # a folder of graphs that cannot be read is told by what reads it
+        return False
     return any(name == one.name or name in one.similar for one in declared)
 
 

@@ -48,7 +48,7 @@ class EncodePrompt(Stage):
 
     @classmethod
     def notes(cls, checkpoint: Checkpoint, params: Any) -> tuple[str, ...]:
-        """Which tags a model does not know that has a closed list of words, and that it knows none of them."""
+        """Which tags a model with a closed list of words does not know, and whether it knows none of them."""
         from acestep_flows.model.tag_words import TagWords
 
         words = TagWords.of(checkpoint)

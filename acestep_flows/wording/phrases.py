@@ -17,8 +17,9 @@ MOST_COMPARED = 1000
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:
     """The allowed name that `name` is most likely a misspelling of: first one of the same letters in another order."""
-    close = difflib.get_close_matches(name[:100], list(islice(allowed, MOST_COMPARED)), n=3, cutoff=0.6)
-    return next((one for one in close if sorted(one) == sorted(name)), close[0]) if close else None
+    word = name[:100]
+    close = difflib.get_close_matches(word, list(islice(allowed, MOST_COMPARED)), n=3, cutoff=0.6)
+    return next((one for one in close if sorted(one) == sorted(word)), close[0]) if close else None
 
 
 def unlike(what: str, name: str, allowed: Iterable[str]) -> str:

@@ -55,6 +55,7 @@ REPAINT = (
         ("run text2music --length 30", f"no option '--length'{GIVEN} length=VALUE"),
         ("repaint --from song.wav", REPAINT),
         ("graph repaint", REPAINT),
+        ("graph repaimt", REPAINT.replace("'repaint', it is a graph", "'repaimt', nearest the graph 'repaint'")),
         (
             "help run",
             "no command 'help'; `acestep-flows --help` lists the commands, `acestep-flows run --help` the options of "
