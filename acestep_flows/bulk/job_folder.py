@@ -126,8 +126,12 @@ class JobFolder:
             return content
         return None
 
-    def names(self, folder: str) -> list[str]:
-        """Names of the finished files in a folder, in order; none where it is missing. Raises StorageError."""
+    def names(self, folder: str, *, hidden: bool = False) -> list[str]:
+        """Names of the finished files in a folder, in order; none where it is missing. Raises StorageError.
+
+        Args:
+            hidden: those that begin with a dot instead.
+        """
         from pyarrow import fs
 
         with self._storage_errors(f"{folder} cannot be read"):
@@ -138,7 +142,18 @@ class JobFolder:
             else:
                 selector = fs.FileSelector(self._whole(folder), allow_not_found=True)
                 names = [info.base_name for info in self._files.get_file_info(selector) if info.is_file]
-        return sorted(name for name in names if not name.startswith("."))
+        return sorted(name for name in names if name.startswith(".") == hidden)
+
+    def move(self, path: str, to: str) -> None:
+        """Move a file within the folder, if it is there, in place of what `to` named; raises StorageError."""
+        self.check()
+        with self._storage_errors(f"{path} cannot be moved"), contextlib.suppress(FileNotFoundError):
+            if self.local is not None:
+                (self.local / to).parent.mkdir(parents=True, exist_ok=True)
+                (self.local / path).replace(self.local / to)
+            else:
+                self._files.create_dir(str(PurePosixPath(self._whole(to)).parent), recursive=True)
+                self._files.move(self._whole(path), self._whole(to))
 
     def delete(self, path: str) -> None:
         """Remove a file, if it is there; raises StorageError."""
