@@ -47,6 +47,23 @@ def test_what_is_half_written_is_not_listed(job_folder: JobFolder) -> None:
     assert job_folder.names("a") == []
 
 
+def test_hidden_files_are_listed_on_request(job_folder: JobFolder) -> None:
+    job_folder.write("a/.hidden", b"")
+    job_folder.write("a/plain", b"")
+    assert (job_folder.names("a"), job_folder.names("a", hidden=True)) == (["plain"], [".hidden"])
+    assert job_folder.names("nowhere", hidden=True) == []
+
+
+def test_files_are_moved_in_place_of_others(job_folder: JobFolder) -> None:
+    job_folder.write("a/one", b"1")
+    job_folder.write("b/two", b"2")
+    job_folder.move("a/one", "b/two")
+    job_folder.move("b/two", "c/three")
+    job_folder.move("a/one", "d/nothing")
+    assert job_folder.names("a") == job_folder.names("b") == job_folder.names("d") == []
+    assert job_folder.read("c/three") == b"1"
+
+
 def test_a_folder_that_has_gone_stays_gone(tmp_path: Path) -> None:
     job_folder = JobFolder(str(tmp_path / "job"))
     job_folder.prepare()

@@ -95,8 +95,11 @@ def show(job_folder: JobFolder, of: int, *, can_wait: bool = True) -> bool:
         for part in others:
             part.delete()
     elif can_wait and foreign & visible:
-        for name in sorted(own_files & visible - waiting):
-            job_folder.move(f"{FOLDER}/{name}", f"{WAITING}/{name}")
+        for name in sorted(own_files & visible):  # 0.1.0 put them beside those of the others
+            if name in waiting:
+                job_folder.delete(f"{FOLDER}/{name}")
+            else:
+                job_folder.move(f"{FOLDER}/{name}", f"{WAITING}/{name}")
         return False
     for name in sorted(own_files & waiting):
         job_folder.move(f"{WAITING}/{name}", f"{FOLDER}/{name}")
