@@ -220,7 +220,7 @@ class _Driver:
                 raise InputError(row.problem)
             return self._plan(row, tried.attempt + 1, min(tried.retake, self.work.job.retakes))
         except FlowsError as error:
-            self._record(self.work.refused(row, tried.attempt + 1, error), settled=True)
+            self._record(self.work.refused(row, tried.attempt + 1, error), settled=True, refused=True)
             return None
 
     def _plan(self, row: Row, number: int, retake: int) -> Attempt:
@@ -286,6 +286,6 @@ class _Driver:
                 waiting[key] = attempts
         self._waiting = waiting
 
-    def _record(self, row: ResultRow, *, settled: bool) -> None:
+    def _record(self, row: ResultRow, *, settled: bool, refused: bool = False) -> None:
         self.ledger.add(row, settled=settled)
-        self.meter.ended(row, settled=settled)
+        self.meter.ended(row, settled=settled, refused=refused)

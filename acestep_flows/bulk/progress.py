@@ -16,6 +16,7 @@ class JobProgress:
         resumed: of these, by calls before this one (and duplicates by recipe, which need no rendering).
         failed: given up, in the dead-letter table.
         failed_before: of these, by calls before this one.
+        refused: of these, by this call and before any song was tried, such as bad rows.
         attempts: songs rendered by this call, with retries and retakes.
         retaken: attempts that a quality gate asked for.
         audio_seconds: of the songs that this call made.
@@ -30,6 +31,7 @@ class JobProgress:
     resumed: int = 0
     failed: int = 0
     failed_before: int = 0
+    refused: int = 0
     attempts: int = 0
     retaken: int = 0
     audio_seconds: float = 0.0
@@ -44,14 +46,19 @@ class JobProgress:
         return self.done - self.resumed + self.failed - self.failed_before
 
     @property
+    def rendered(self) -> int:
+        """Rows that this call settled by rendering: what its speed is told by."""
+        return self.settled - self.refused
+
+    @property
     def left(self) -> int:
         """Rows still to come."""
         return max(0, self.rows - self.done - self.failed)
 
     @property
     def rows_per_hour(self) -> float:
-        """Rows that this call settles in an hour of rendering."""
-        return 3600 * self.settled / self.rendering if self.rendering > 0 else 0.0
+        """Rows that this call renders in an hour."""
+        return 3600 * self.rendered / self.rendering if self.rendering > 0 else 0.0
 
     @property
     def speed(self) -> float:
@@ -63,7 +70,7 @@ class JobProgress:
         """An estimate; None before the first row has ended."""
         if self.left == 0:
             return 0.0
-        return self.left * self.rendering / self.settled if self.settled > 0 and self.rendering > 0 else None
+        return self.left * self.rendering / self.rendered if self.rendered > 0 and self.rendering > 0 else None
 
 
 JobWatch = Callable[[JobProgress], None]

@@ -30,6 +30,7 @@ class Meter:
         self._reported = float("-inf")
         self._done = self._resumed = self._failed = self._attempts = self._retaken = 0
         self._rejected = self._duplicates = self._failed_before = self._warned = self._truncated = 0
+        self._refused = 0
         self._is_begun = False
         self._audio = 0.0
         self._latest: dict[str, dict[str, float]] = {}
@@ -50,8 +51,9 @@ class Meter:
         self._resumed += not given_up
         self.report()
 
-    def ended(self, row: ResultRow, *, settled: bool) -> None:
-        """An attempt ended, or a row was settled without one."""
+    def ended(self, row: ResultRow, *, settled: bool, refused: bool = False) -> None:
+        """An attempt ended, or a row was settled without one; `refused`: given up before any song was tried."""
+        self._refused += refused
         if row.status == "duplicate":
             self._duplicates += 1
             self._resumed += 1
@@ -94,6 +96,7 @@ class Meter:
             resumed=self._resumed,
             failed=self._failed,
             failed_before=self._failed_before,
+            refused=self._refused,
             attempts=self._attempts,
             retaken=self._retaken,
             audio_seconds=self._audio,

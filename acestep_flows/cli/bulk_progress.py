@@ -66,7 +66,7 @@ def _rows_line(progress: JobProgress) -> str:
 
 def rates(progress: JobProgress) -> list[str]:
     """Speed and remaining time; empty before the first row has ended."""
-    if not progress.settled or not progress.rendering:
+    if not progress.rendered or not progress.rendering:
         return []
     parts = [f"{progress.rows_per_hour:,.0f} rows an hour, {progress.speed:.2g} s of music a second"]
     left = progress.seconds_left

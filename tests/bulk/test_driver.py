@@ -113,11 +113,10 @@ def test_what_would_fail_again_is_not_tried_again(tmp_path: Path) -> None:
 
 def test_bad_rows_are_given_up_without_an_attempt(tmp_path: Path) -> None:
     work, rows = rows_in(tmp_path, [{"id": "bad", "tags": "funk", "steps": 0}, *songs(1)])
-    run_job(work, rows, renderer := Pretence(work))
+    outcome = run_job(work, rows, renderer := Pretence(work))
     assert renderer.waves == [["r0"]]
-    (dead,) = results(work, DEAD)
-    assert dead.id == "bad"
-    assert "steps" in str(dead.error)
+    assert (outcome.progress.settled, outcome.progress.refused, outcome.progress.rendered) == (2, 1, 1)
+    assert [(row.id, "steps" in str(row.error)) for row in results(work, DEAD)] == [("bad", True)]
 
 
 def test_gates_ask_for_another_seed(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ def test_one_line_tells_all() -> None:
     assert progress_line(JobProgress(2, done=2, resumed=2, phase="ended")) == "2 of 2 rows done (2 before)"
     assert progress_line(JobProgress(1, phase="reading")) == "1 row; reading which are left"
     assert progress_line(JobProgress(1, done=1, phase="ended")) == "1 of 1 row done"
+    refused = JobProgress(3, failed=1, refused=1, rendering=2.0, phase="rendering")
+    assert progress_line(refused) == "0 of 3 rows done, 1 given up, 2 left", "no speed is known"
     resumed = JobProgress(20, done=8, resumed=8, failed=1, failed_before=1, phase="starting")
     assert progress_line(resumed) == "the job goes on: 8 of 20 rows done (8 before), 1 given up, 11 left; starting"
 
