@@ -41,7 +41,7 @@ class Price:
         sampled: rows that were forecast.
         nodes, cached: nodes of the sampled plans, and those whose result is in the cache.
         busy: seconds of work by process, over all rows and replicas.
-        hours: until the busiest process is done, without the time to start.
+        hours: until the busiest process is done, without the time to start; 0 where no time is known.
         unknown: stages that never ran here, or with other numbers of steps only; their time is missing.
         audio_hours: of music, where the graph says how long songs are.
         disk: bytes of audio files.
@@ -58,6 +58,11 @@ class Price:
     audio_hours: float | None = None
     disk: int | None = None
     refused: tuple[str, ...] = ()
+
+    @property
+    def known_hours(self) -> float | None:
+        """The hours; None where no time is known."""
+        return None if self.unknown and not self.hours else self.hours
 
 
 def missing(shard: Shard, settled: Collection[str] = ()) -> Callable[[Row], bool]:
@@ -185,7 +190,8 @@ def price_lines(price: Price, per_hour: float | None = None) -> Iterator[str]:
         return
     songs = f"{price.rows} song{'' if price.rows == 1 else 's'}"
     yield songs if price.sampled >= price.rows else f"{songs}, estimated from a sample of {price.sampled}"
-    unknown = f" of {', '.join(price.unknown)}" if price.hours else ""
+    stages = "stage" if len(price.unknown) == 1 else "stages"
+    unknown = f" of the {stages} {', '.join(price.unknown)}" if price.hours else ""
     if price.unknown:
         alike = " with as many steps" if price.hours and any(map(_has_steps, price.unknown)) else ""
         yield f"time{unknown}: not known before a first run on this machine{alike}"
@@ -194,17 +200,27 @@ def price_lines(price: Price, per_hour: float | None = None) -> Iterator[str]:
         yield f"time: about {_hours(price.hours)}{beside}, and the start"
     for name, seconds in sorted(price.busy.items(), key=lambda part: -part[1]):
         if seconds:
-            yield f"  process {name} computes for {_hours(seconds / 3600)}, over all its replicas"
-    if per_hour is not None and not price.hours and price.unknown:
-        yield "cost: not known, as no time is"
-    elif per_hour is not None:
-        beside = " at least" if price.unknown else " about"
-        yield f"cost:{beside} {price.hours * per_hour:,.2f}, at {per_hour:g} an hour"
+            yield f"  work of process {name}: {_hours(seconds / 3600)}, shared by all its copies"
+    if per_hour is not None:
+        yield _cost(price, per_hour)
     if price.audio_hours is not None and price.disk is not None:
         yield f"music: {_hours(price.audio_hours)}, about {_size(price.disk)} of audio files"
     else:
         yield "music: length not known before the run"
     yield from (f"would fail: {reason}" for reason in price.refused)
+
+
+def _cost(price: Price, per_hour: float) -> str:
+    """The line that says what the job costs."""
+    hours = price.known_hours
+    if hours is None:
+        return "cost: not known, as no time is"
+    money = hours * per_hour
+    if 0 < money < 0.01:
+        words = "less than 0.01 for the rest" if price.unknown else "less than 0.01"
+    else:
+        words = f"{'at least' if price.unknown else 'about'} {money:,.2f}"
+    return f"cost: {words}, at {per_hour:g} an hour"
 
 
 def _has_steps(stage: str) -> bool:

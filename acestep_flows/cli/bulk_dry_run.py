@@ -99,7 +99,8 @@ class DryRun:
         counts, price = self._estimate()
         if as_json:
             done = {"rows_done": counts.done, "rows_given_up": counts.given_up}
-            print_json({**done, **asdict(price), **self._money(price), **bad_rows_content(self.checked)})
+            cost = asdict(price) | {"hours": price.known_hours} | self._money(price)
+            print_json({**done, **cost, **bad_rows_content(self.checked)})
             return
         for line in (*counts.lines(), *price_lines(price, self.price_per_hour)):
             click.echo(line)
@@ -110,7 +111,8 @@ class DryRun:
         """The cost for programs: null where no time is known."""
         if self.price_per_hour is None:
             return {}
-        return {"cost": None if price.unknown and not price.hours else price.hours * self.price_per_hour}
+        hours = price.known_hours
+        return {"cost": None if hours is None else hours * self.price_per_hour}
 
     def _estimate(self) -> tuple[RowCounts, Price]:
         from acestep_flows.bulk.driver import settled_rows

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from acestep_flows.audio import write
-from acestep_flows.bulk.estimate import BYTES_PER_SECOND, missing, price, price_lines, sample, seconds_seen
+from acestep_flows.bulk.estimate import BYTES_PER_SECOND, Price, missing, price, price_lines, sample, seconds_seen
 from acestep_flows.bulk.job import Shard
 from acestep_flows.bulk.job_timings import JobTimings
 from acestep_flows.bulk.results import ResultRow
@@ -58,7 +58,7 @@ def test_a_price_scales_what_stages_took(tmp_path: Path, scheduler: Scheduler) -
     lines = list(price_lines(found, per_hour=6.0))
     assert lines[0] == "90 songs, estimated from a sample of 50"
     assert lines[1] == "time: about 15 min, and the start"
-    assert lines[2] == "  process sample computes for 15 min, over all its replicas"
+    assert lines[2] == "  work of process sample: 15 min, shared by all its copies"
     assert f"cost: about {found.hours * 6:.2f}, at 6 an hour" in lines
     assert not any(line.startswith("cost") for line in price_lines(found))
 
@@ -96,7 +96,7 @@ def test_rows_of_the_job_itself_tell_best(tmp_path: Path, scheduler: Scheduler) 
     assert found.busy["all"] == pytest.approx(40.0)
     assert found.unknown == ("decode_latents", "encode_lyrics", "encode_prompt", "init_noise")
     lines = list(price_lines(found, per_hour=3600.0))
-    assert "time of decode_latents, encode_lyrics, encode_prompt, init_noise: not known before a first run" in lines[1]
+    assert "time of the stages decode_latents, encode_lyrics, encode_prompt, init_noise: not known before a" in lines[1]
     assert lines[2] == "time: about 40.0 s for the rest, and the start"
     assert "cost: at least 40.00, at 3600 an hour" in lines
 
@@ -104,13 +104,23 @@ def test_rows_of_the_job_itself_tell_best(tmp_path: Path, scheduler: Scheduler) 
 def test_what_is_not_known_is_said(tmp_path: Path, scheduler: Scheduler) -> None:
     found = price(rows_of(tmp_path, [{"tags": "a"}]), 1, scheduler, Pool.read("local"), "wav")
     assert found.unknown == tuple(sorted(STAGES))
-    assert found.cached == 0
+    assert (found.cached, found.hours, found.known_hours) == (0, 0.0, None)
     lines = list(price_lines(found, per_hour=2.0))
     assert lines[0] == "1 song"
     assert "time: not known before a first run on this machine" in lines
     assert not [line for line in lines if line.startswith(("cost: a", "time: about"))], "what is not known costs no sum"
     assert "cost: not known, as no time is" in lines
     assert not [line for line in price_lines(found) if line.startswith("cost")]
+
+
+def test_a_sum_below_a_cent_is_not_nothing() -> None:
+    known = list(price_lines(Price(1, 1, busy={"all": 3.6}, hours=0.001), per_hour=2.5))
+    assert "cost: less than 0.01, at 2.5 an hour" in known
+    lines = list(price_lines(Price(1, 1, busy={"all": 3.6}, hours=0.001, unknown=("vocode",)), per_hour=2.5))
+    assert "time of the stage vocode: not known before a first run on this machine" in lines
+    assert "cost: less than 0.01 for the rest, at 2.5 an hour" in lines
+    assert "cost: about 0.02, at 10 an hour" in price_lines(Price(1, 1, hours=0.002), per_hour=10.0)
+    assert "cost: about 0.00, at 10 an hour" in price_lines(Price(1, 1), per_hour=10.0)
 
 
 def test_a_job_without_rows_to_do_costs_nothing(tmp_path: Path, scheduler: Scheduler) -> None:
@@ -136,7 +146,7 @@ def test_another_number_of_steps_is_not_known(tmp_path: Path, scheduler: Schedul
     scheduler.timings.record("sample", scheduler.runner.numerics(scheduler.stage("sample")), 60, 1.0, 1)
     found = price(rows_of(tmp_path, [{"tags": "a", "steps": 7}]), 1, scheduler, Pool.read("local"))
     (line,) = [line for line in price_lines(found) if "not known" in line]
-    assert line.startswith("time of ")
+    assert line.startswith("time of the stages ")
     assert line.endswith("sample: not known before a first run on this machine with as many steps")
 
 
