@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from acestep_flows.errors import InputError
-from acestep_flows.graph.language.wording import clip, unlike
+from acestep_flows.graph.language.wording import clip, nearest, unlike
 from acestep_flows.wording.phrases import allowing
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -64,7 +64,7 @@ def parse_gate(text: str, names: Collection[str] | None = None) -> Gate:
     name, op, words = match[1], match[2], match[3]
     name = name if name in known else ALIASES.get(name, name)
     if name not in known:
-        raise allowing(InputError(unlike("measurement", match[1], known), where="--require"), known)
+        raise _no_measurement(match[1], known)
     try:
         bound: float | str = float(words)
     except ValueError:
@@ -74,6 +74,15 @@ def parse_gate(text: str, names: Collection[str] | None = None) -> Gate:
     if isinstance(bound, str) and op not in ("==", "!="):
         raise InputError(f"{clip(words)!r} is not a number", where="--require", allowed=f"a number after {op}")
     return Gate(name, op, bound)
+
+
+def _no_measurement(name: str, known: Sequence[str]) -> InputError:
+    """The error for a measurement that does not exist. A word of one name is near it: `bpm` to `tempo_bpm`."""
+    what = unlike("measurement", name, known)
+    holders = [one for one in known if name.lower() in one.split("_")]
+    if nearest(name, known) is None and len(holders) == 1:
+        what = what.replace("; allowed", f", nearest {holders[0]!r}; allowed", 1)
+    return allowing(InputError(what, where="--require"), known)
 
 
 def judge(gates: Iterable[Gate], measurements: Mapping[str, Any]) -> list[str]:

@@ -46,6 +46,13 @@ def test_an_unknown_measurement_names_the_nearest() -> None:
         parse_gate("silence_shore<0.5")
 
 
+def test_a_word_of_a_measurement_is_near_it() -> None:
+    with pytest.raises(InputError, match="no measurement 'bpm', nearest 'tempo_bpm'; allowed: "):
+        parse_gate("bpm>90")
+    with pytest.raises(InputError, match="no measurement 'warm'; allowed: "):
+        parse_gate("warm>90")
+
+
 def test_judging_tells_which_gate_and_what_was_measured() -> None:
     gates = [parse_gate("silence_share<0.5"), parse_gate("true_peak_db<=-0.1")]
     assert judge(gates, {"silence_share": 0.1, "true_peak_dbtp": -3.0}) == []
