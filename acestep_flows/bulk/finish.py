@@ -41,12 +41,18 @@ class Finished:
         report: path of the report in the job's folder.
         alike: songs that sound like earlier ones.
         reasons: how many rows were given up for each reason, the most frequent first.
+        rejected: how many rows were given up because no song of theirs met the conditions of the job.
+        warned, truncated: songs of all calls that were turned down, and that are shorter than asked because models make
+            whole frames.
     """
 
     dataset: Dataset
     report: str
     alike: tuple[Duplicate, ...]
     reasons: Mapping[str, int]
+    rejected: int = 0
+    warned: int = 0
+    truncated: int = 0
 
 
 def finish(
@@ -76,7 +82,15 @@ def finish(
     job_folder.write(path, page)
     if tracking is not None:
         _track(tracking, job_folder, job, findings, dataset, page)
-    return Finished(dataset, path, alike, _reasons(left.values()))
+    return Finished(
+        dataset,
+        path,
+        alike,
+        _reasons(left.values()),
+        rejected=sum(row.status == "rejected" for row in left.values()),
+        warned=sum(row.warnings is not None for row in done if row.status == "done"),
+        truncated=findings.truncated,
+    )
 
 
 def _reasons(dead: Iterable[ResultRow]) -> Mapping[str, int]:

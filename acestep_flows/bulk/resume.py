@@ -91,6 +91,7 @@ def _refusal(before: BulkJob, now: BulkJob, changes: Sequence[str]) -> Iterator[
         yield f"and {len(changes) - MOST_DIFFERENCES} more differences"
     if (before.digest, before.stages) != (now.digest, now.stages):
         yield "after an update of acestep-flows, --accept-upgrade goes on: rows that are done stay"
+    yield "a new job renders every song anew"
 
 
 def differences(before: BulkJob, now: BulkJob, digests: bytes, checked: Checked) -> Iterator[str]:

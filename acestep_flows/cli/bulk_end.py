@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -32,17 +32,29 @@ def tell_end(job_folder: JobFolder, outcome: JobOutcome, finished: Finished, *, 
         click.echo(line, err=True)
     for path in (FOLDER, finished.report) if finished.dataset.rows else (finished.report,):
         click.echo(f"{job_folder.url}/{path}")
+    if not finished.dataset.shown:
+        click.echo(_waiting(job_folder), err=True)
     if not finished.dataset.rows:
         click.echo("no song was made, so there is no data set", err=True)
     if outcome.progress.failed:
-        _tell_given_up(outcome.progress.failed, finished.reasons, f"{job_folder.url}/dead-letters")
+        _tell_given_up(outcome.progress.failed, finished, f"{job_folder.url}/dead-letters")
         sys.exit(GIVEN_UP)
+
+
+def _waiting(job_folder: JobFolder) -> str:
+    """That the data set of a part is not to be seen yet."""
+    from acestep_flows.bulk.formats import FOLDER
+
+    return (
+        f"{job_folder.url}/{FOLDER} keeps what the job wrote when it was divided otherwise, so that no row is there "
+        "twice; the data set of this part takes its place with those of all other parts"
+    )
 
 
 def _song_notes(
     job_folder: JobFolder, outcome: JobOutcome, finished: Finished, *, has_exact_length: bool
 ) -> Iterator[str]:
-    """What there is to know of the songs of this call."""
+    """What there is to know of the songs, where this call made such; counts are of all calls."""
     from acestep_flows.bulk.song_warnings import frames_note
 
     if outcome.duplicates:
@@ -50,22 +62,29 @@ def _song_notes(
         rows = counted(str(outcome.duplicates), "row")
         yield f"{rows} {have} the song of another row: the inputs are the same"
     if outcome.warned:
-        were = "was" if outcome.warned == 1 else "were"
+        were = "was" if finished.warned == 1 else "were"
         where = f"{job_folder.url}/results has them in the column warnings"
-        yield f"{counted(str(outcome.warned), 'song')} {were} turned down to play within full scale; {where}"
+        yield f"{counted(str(finished.warned), 'song')} {were} turned down to play within full scale; {where}"
     if outcome.truncated:
         advice = "; exact_length=true makes all of it" if has_exact_length else ""
-        yield f"{frames_note(outcome.truncated)} (columns duration and duration_asked){advice}"
+        yield f"{frames_note(finished.truncated)} (columns duration and duration_asked){advice}"
     if alike := len(finished.alike):
         sound = "sounds like an earlier one" if alike == 1 else "sound like earlier ones"
         yield f"{counted(str(alike), 'song')} {sound}"
 
 
-def _tell_given_up(count: int, reasons: Mapping[str, int], table: str) -> None:
-    """How many rows were given up, and the most frequent reasons."""
+def _tell_given_up(count: int, finished: Finished, table: str) -> None:
+    """How many rows were given up, the most frequent reasons, and what to do."""
+    reasons = finished.reasons
     were = "was" if count == 1 else "were"
     click.echo(f"{counted(str(count), 'row')} {were} given up; {table} has them (--again tries them anew)", err=True)
     for reason, rows in list(reasons.items())[:REASONS]:
         click.echo(f"  {counted(str(rows), 'row')}: {clip(reason, 200)}", err=True)
     if len(reasons) > REASONS:
         click.echo(f"  and {counted(str(len(reasons) - REASONS), 'more reason')}", err=True)
+    if finished.rejected:
+        click.echo(
+            "songs that miss --require are the same ones with --again; other conditions are another job, "
+            "with another --out, and it renders every song anew",
+            err=True,
+        )

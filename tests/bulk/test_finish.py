@@ -95,6 +95,7 @@ def test_a_job_ends_with_a_data_set_a_report_and_what_sounds_alike(
     assert set(heard.artifacts) == {"report.html", "results.parquet", *(f"samples/{id}.flac" for id in "abc")}
     assert [one.role for one in heard.sets] == ["output"]
     assert finished.reasons == {"no luck": 1}
+    assert finished.rejected == finished.warned == finished.truncated == 0
 
 
 def test_rows_that_missed_a_gate_have_one_reason_whatever_they_measured(job_folder: JobFolder, job: BulkJob) -> None:
@@ -105,6 +106,7 @@ def test_rows_that_missed_a_gate_have_one_reason_whatever_they_measured(job_fold
     ledger.close()
     finished = finish(job_folder, job)
     assert finished.reasons == {"tempo_bpm>0 not met": 2, "key==C not met": 1}
+    assert finished.rejected == 2
     assert finished.dataset.rows == 0
     assert job_folder.local is not None
     assert not (job_folder.local / "dataset").exists(), "no song, no folder"

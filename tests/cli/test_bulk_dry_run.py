@@ -170,7 +170,7 @@ def test_times_of_a_job_are_known_to_the_next(bulk: Invoke, tmp_path: Path) -> N
     assert "time: not known before a first run on this machine" in unknown.stdout.splitlines()
     assert "cost: not known, as no time is" in unknown.stdout.splitlines()
     found = json.loads(bulk("--dry-run", "--price-per-hour", "3600", "--json").stdout)
-    assert (found["cost"], found["hours"]) == (None, 0.0)
+    assert (found["cost"], found["hours"]) == (None, None)
 
     timings = JobTimings(tmp_path / "cache" / "results", Pool.read("local"))
     for stage in ("encode_prompt", "encode_lyrics", "init_noise", "decode_latents", "vocode"):
@@ -205,3 +205,37 @@ def test_songs_in_whole_frames_are_told_once_and_have_no_warning(bulk: Invoke, t
     assert dataset.column("duration_asked").to_pylist() == [1.0] * 3
     assert all(0.9 < seconds < 1.0 for seconds in dataset.column("duration").to_pylist())
     assert "3 songs are up to 0.09 s shorter than asked" in (tmp_path / "job" / "report.html").read_text()
+
+
+def test_a_part_after_the_whole_job_adds_no_row_to_its_data_set(bulk: Invoke, tmp_path: Path) -> None:
+    """Songs are counted over all calls, where a call makes any."""
+    import pyarrow.parquet as pq
+
+    def notes(result: Result, words: str) -> list[str]:
+        return [line for line in result.stderr.splitlines() if words in line]
+
+    first, whole, part = bulk("--shard", "1/2"), bulk(), bulk("--shard", "2/2")
+    assert [done.exit_code for done in (first, whole, part)] == [0, 0, 0]
+    songs = [[line.partition(" up")[0] for line in notes(done, "shorter")] for done in (first, whole, part)]
+    assert songs == [["2 songs are"], ["3 songs are"], []]
+    waits = [
+        len(notes(done, "keeps what the job wrote when it was divided otherwise")) for done in (first, whole, part)
+    ]
+    assert waits == [0, 0, 1]
+    assert sorted(pq.read_table(tmp_path / "job" / "dataset").column("id").to_pylist()) == ["r0", "r1", "r2"]
+    assert bulk("--shard", "1/2").exit_code == 0
+    assert sorted(pq.read_table(tmp_path / "job" / "dataset").column("id").to_pylist()) == ["r0", "r1", "r2"]
+
+
+def test_what_other_conditions_cost_is_told(bulk: Invoke) -> None:
+    rejected = bulk("--require", "silence_share<0")
+    assert rejected.exit_code == 8
+    assert "  3 rows: silence_share<0 not met" in rejected.stderr.splitlines()
+    assert rejected.stderr.splitlines()[-1] == (
+        "songs that miss --require are the same ones with --again; other conditions are another job, "
+        "with another --out, and it renders every song anew"
+    )
+    changed = bulk("--require", "silence_share<2")
+    assert changed.exit_code == 2
+    assert "--require: was silence_share<0, is silence_share<2" in changed.stderr
+    assert changed.stderr.endswith("; a new job renders every song anew\n")
