@@ -236,6 +236,10 @@ class JobRows:
             return read
         return lambda cell: read(text_cells.read(cell, kind, name, unit))
 
+    def missing_without_manifest(self) -> list[str]:
+        """The required inputs that no option gives."""
+        return self._missing(())
+
     def _missing(self, cells: Iterable[str]) -> list[str]:
         """The required inputs that neither cells nor options give."""
         given = {*cells, *self._reserved}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from acestep_flows.cli.json_output import print_json
-from acestep_flows.errors import InputError
+from acestep_flows.errors import InputError, listing
 
 if TYPE_CHECKING:
     from acestep_flows.bulk.check import Checked
@@ -36,7 +36,8 @@ class RowOptions:
         """The rows, with wrong columns told by `column_faults`.
 
         Raises:
-            InputError, GraphError: the graph, an option or the manifest cannot be used.
+            InputError, GraphError: the graph, an option or the manifest cannot be used, or there is no manifest and
+                options do not give every input.
         """
         from acestep_flows.bulk.inputs import PathReader
         from acestep_flows.bulk.manifest import open_manifest
@@ -52,7 +53,7 @@ class RowOptions:
         scope = checked_graph(library.load(self.name), stages(), library.nested)
         check_request(scope, self.output, self.gated, self.retakes)
         declared = scope.graph.inputs
-        return JobRows(
+        rows = JobRows(
             open_manifest(self.manifest) if self.manifest else None,
             scope,
             constants=InputForms.of(declared, values=False).read(PathReader(), self.assignments),
@@ -61,6 +62,10 @@ class RowOptions:
             seed=self.seed,
             strict=False,
         )
+        if rows.manifest is None and (missing := rows.missing_without_manifest()):
+            what = f"no manifest, and no --set or --sweep gives {listing(missing)}"
+            raise InputError(what, allowed="a manifest with a column for each input, or these options for all of them")
+        return rows
 
 
 def tell_rows(rows: JobRows, checked: Checked, *, skip: bool, as_json: bool) -> None:
@@ -102,4 +107,9 @@ def bad_rows_content(checked: Checked) -> dict[str, Any]:
 def _refusals(rows: JobRows, checked: Checked, skip: bool) -> Iterator[str]:
     yield from rows.column_faults
     if checked.bad_rows and not (skip and not rows.column_faults):
-        yield f"{checked.bad_rows} of {checked.source.rows} rows cannot be rendered"
+        count = checked.source.rows
+        if checked.bad_rows < count or count == 1:
+            yield f"{checked.bad_rows} of {count} rows cannot be rendered"
+        else:
+            same = ", all for the same reason" if len(checked.bad) == 1 else ""
+            yield f"none of the {count} rows can be rendered{same}"

@@ -89,6 +89,16 @@ def test_one_fault_of_all_rows_is_one_line(invoke: Invoke, tmp_path: Path) -> No
     assert "--ignore mood leaves it out; no input 'genre'" in table.stderr
 
 
+def test_a_fault_of_every_row_is_told_as_such(invoke: Invoke, tmp_path: Path) -> None:
+    allowed = "(allowed: good rows, or --on-bad-row skip)"
+    alike = invoke(manifest(tmp_path, [{"tags": f"{i}", "mood": 3} for i in range(3)]), *GRAPH)
+    assert alike.stderr.splitlines()[-1] == (
+        f"error: songs.jsonl: none of the 3 rows can be rendered, all for the same reason {allowed}"
+    )
+    unlike = invoke(manifest(tmp_path, [{"tags": "a", "mood": 3}, {"tags": 1}]), *GRAPH)
+    assert unlike.stderr.splitlines()[-1] == f"error: songs.jsonl: none of the 2 rows can be rendered {allowed}"
+
+
 def test_it_says_which_pool_it_chose(invoke: Invoke, tmp_path: Path) -> None:
     url = manifest(tmp_path, [{"tags": "ok"}])
     for args in ((), ("--pool", "auto")):
@@ -125,6 +135,8 @@ def test_a_job_may_be_all_sweeps(invoke: Invoke) -> None:
     ("args", "words"),
     [
         (("absent.csv", *GRAPH), "no such file"),
+        (GRAPH, "error: no manifest, and no --set or --sweep gives tags (allowed: a manifest with a column"),
+        ((*GRAPH, "--sweep", "seed=0..2"), "error: no manifest, and no --set or --sweep gives tags"),
         (("songs.jsonl", "--graph", "text2musik", "--out", "job"), "nearest 'text2music'"),
         (("songs.jsonl", *GRAPH, "--set", "steps=0"), "steps: 0 (allowed: 1 to 200)"),
         (("songs.jsonl", *GRAPH, "--set", "tags=x"), "given by --set too"),
