@@ -45,7 +45,8 @@ def encode(recipe: str, out: Path, assignments: tuple[str, ...], workers: int, d
         now = time.monotonic()
         if not quiet and (now - last >= PLAIN_SECONDS or done == songs):
             last = now
-            click.echo(f"{done} of {songs} songs, {broken} left out, {now - begun:.0f} s", err=True)
+            encoded = f"{done - broken} of {counted(str(songs), 'song')} encoded"
+            click.echo(f"{encoded}, {broken} left out, {now - begun:.0f} s", err=True)
 
     place = choose_placement(device, "float32", False).device
     run(load_encode_recipe(recipe, assignments), out, workers=workers, device=place, report=report)

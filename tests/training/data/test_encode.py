@@ -303,6 +303,7 @@ def test_a_command_that_encodes_nothing_fails(recipe: EncodeRecipe, tmp_path: Pa
     file.write_text(recipe.model_copy(update={"source": ParquetSettings(path=tmp_path)}).model_dump_json())
     result = CliRunner().invoke(cli, ["encode", str(file), "--out", str(tmp_path / "out")])
     assert result.exit_code == 2
+    assert "0 of 1 song encoded, 1 left out, " in result.stderr
     assert "left out a: no audio (allowed" in result.stderr
     assert result.stderr.splitlines()[-1].startswith(f"error: {tmp_path / 'out'}: no song was encoded")
     assert result.stdout == ""
