@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -75,6 +76,8 @@ def train(
             outcome = loop.train(task, chosen, out, resume=resume, minutes=minutes, watch=watch)
     if outcome.finished:
         click.echo(out / "export")
+        if kind == "lora" and not quiet:
+            click.echo(f"use it: --set adapter={shlex.quote(str(out / 'export'))}", err=True)
         return
     click.echo(f"stopped after step {outcome.step}; --resume goes on from {outcome.state}", err=True)
     if minutes is None:

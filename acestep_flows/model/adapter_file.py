@@ -34,6 +34,9 @@ from acestep_flows.model.layout import transformer_layout
 
 FILE = "pytorch_lora_weights.safetensors"
 PEFT_FILE = "adapter_model.safetensors"
+EXPORT = "export"
+"""The folder in that of a training run that has its result."""
+
 BASE = "base_digest"
 """Metadata key of the digest of the transformer the adapter was trained on. Only this package reads it."""
 
@@ -116,6 +119,8 @@ def adapter_file(path: Path) -> Path:
     files = known[:1] or sorted(path.glob("*.safetensors"))
     if len(files) == 1:
         return files[0]
+    if any((path / EXPORT / name).is_file() for name in (FILE, PEFT_FILE)):
+        raise CheckpointError("the folder of a training run", where=str(path), allowed=f"its adapter: {path / EXPORT}")
     if files:
         listed = ", ".join(file.name for file in files[:5])
         raise CheckpointError(f"several files: {listed}", where=str(path), allowed="the path of one of them")

@@ -113,6 +113,14 @@ def test_a_wrong_width_and_an_unknown_naming_are_told_apart(tmp_path: Path) -> N
         Adapter.load(tmp_path, config)
 
 
+def test_the_folder_of_a_training_run_names_its_adapter(tmp_path: Path) -> None:
+    (tmp_path / "run" / "export").mkdir(parents=True)
+    save_file(pair(), tmp_path / "run" / "export" / FILE)
+    (tmp_path / "run" / "state.pt").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=r"run: the folder of a training run \(allowed: its adapter: .*export\)"):
+        read_adapter_file(tmp_path / "run")
+
+
 def test_folders_with_several_files_or_pickles_are_answered(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no adapter"):
         read_adapter_file(tmp_path)
