@@ -30,13 +30,11 @@ from acestep_flows.model.adapter_scaling import (
     read_scaling,
     scaling_from_settings,
 )
+from acestep_flows.model.extras import LORA_FILE, refuse_training_folder
 from acestep_flows.model.layout import transformer_layout
 
-FILE = "pytorch_lora_weights.safetensors"
+FILE = LORA_FILE
 PEFT_FILE = "adapter_model.safetensors"
-EXPORT = "export"
-"""The folder in that of a training run that has its result."""
-
 BASE = "base_digest"
 """Metadata key of the digest of the transformer the adapter was trained on. Only this package reads it."""
 
@@ -119,8 +117,7 @@ def adapter_file(path: Path) -> Path:
     files = known[:1] or sorted(path.glob("*.safetensors"))
     if len(files) == 1:
         return files[0]
-    if any((path / EXPORT / name).is_file() for name in (FILE, PEFT_FILE)):
-        raise CheckpointError("the folder of a training run", where=str(path), allowed=f"its adapter: {path / EXPORT}")
+    refuse_training_folder(path)
     if files:
         listed = ", ".join(file.name for file in files[:5])
         raise CheckpointError(f"several files: {listed}", where=str(path), allowed="the path of one of them")

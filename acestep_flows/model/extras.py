@@ -19,6 +19,9 @@ from acestep_flows.storage import path_fault, user_path
 
 Kind = Literal["adapters", "controls"]
 
+LORA_FILE = "pytorch_lora_weights.safetensors"
+"""The file of an adapter, by upstream's name."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _WORD = {"adapters": "adapter", "controls": "control branch"}
 _PATH = "; or the path of a LoRA's file or folder; acestep-flows train makes one"
@@ -28,6 +31,14 @@ _UNPUBLISHED = "; none are published for stemgen and singing2accompaniment, they
 def unusable_name(name: str) -> str:
     """What makes `name` neither the name of an extra nor a path that a file system takes; empty for a usable one."""
     return "" if _NAME.fullmatch(name) else path_fault(name) if name.strip() else "blank"
+
+
+def refuse_training_folder(path: Path) -> None:
+    """Raise CheckpointError if `path` is the folder of a training whose adapter lies in `export`; it names that."""
+    if (path / "export" / LORA_FILE).is_file() and not any(path.glob("*.safetensors")):
+        raise CheckpointError(
+            "the folder of a training, no adapter", where=str(path), allowed=f"its adapter: {path / 'export'}"
+        )
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,8 @@ class Extras:
 
         Raises:
             InputError: `name` is a path where paths are turned off, or is neither a name nor a path.
-            CheckpointError: no extra has that name, or nothing exists at that path.
+            CheckpointError: no extra has that name, or nothing exists at that path, or it is the folder of a training
+                with the adapter inside.
         """
         word = _WORD[kind]
         if not _NAME.fullmatch(name):
@@ -57,6 +69,8 @@ class Extras:
             if not path.exists():
                 allowed = f"a file or folder with its weights, or a name: {self._installed(kind)}"
                 raise CheckpointError(f"nothing at {name}", where=word, allowed=allowed)
+            if kind == "adapters":
+                refuse_training_folder(path)
             return path
         for folder in self.folders:
             if (extra := folder / kind / name).is_dir():

@@ -117,7 +117,7 @@ def test_the_folder_of_a_training_run_names_its_adapter(tmp_path: Path) -> None:
     (tmp_path / "run" / "export").mkdir(parents=True)
     save_file(pair(), tmp_path / "run" / "export" / FILE)
     (tmp_path / "run" / "state.pt").write_bytes(b"x")
-    with pytest.raises(CheckpointError, match=r"run: the folder of a training run \(allowed: its adapter: .*export\)"):
+    with pytest.raises(CheckpointError, match=r"run: the folder of a training.*its adapter: .*export\)"):
         read_adapter_file(tmp_path / "run")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from acestep_flows.errors import CheckpointError, InputError
-from acestep_flows.model.extras import Extras
+from acestep_flows.model.extras import LORA_FILE, Extras
 
 
 @pytest.fixture
@@ -28,6 +28,16 @@ def test_a_path_is_used_unchanged(folders: list[Path], tmp_path: Path) -> None:
     assert Extras([]).find("adapters", f"{tmp_path}/one/adapters/voice") == tmp_path / "one" / "adapters" / "voice"
     with pytest.raises(CheckpointError, match="nothing at ./nowhere"):
         Extras([]).find("adapters", "./nowhere")
+
+
+def test_the_folder_of_a_training_names_the_adapter_in_it(tmp_path: Path) -> None:
+    made = tmp_path / "run" / "export" / LORA_FILE
+    made.parent.mkdir(parents=True)
+    made.write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"run: the folder of a training, no adapter .*its adapter: .*export\)"):
+        Extras([]).find("adapters", str(tmp_path / "run"))
+    assert Extras([]).find("adapters", str(made.parent)) == made.parent
+    assert Extras([]).find("adapters", str(made)) == made
 
 
 def test_the_error_for_a_missing_extra_lists_the_installed_ones(folders: list[Path]) -> None:
