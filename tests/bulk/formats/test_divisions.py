@@ -105,7 +105,7 @@ def test_tar_files_wait_as_well(tmp_path: Path) -> None:
         place.write(row.audio_path or "", b"a song")
     for part in (Shard(1, 2), WHOLE, Shard(2, 2)):
         formats.write(place, job, table(row for row in ROWS if part.holds(row.index)), part)
-    found = []
+    found: list[str] = []
     for path in (tmp_path / "dataset").glob("*.tar"):
         with tarfile.open(path) as archive:
             found += [name.partition(".")[0] for name in archive.getnames() if name.endswith(".json")]
