@@ -8,13 +8,15 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
+from acestep_flows.model import kept_choice
+from acestep_flows.settings import PRODUCTS
 from tests import workers
 from tests.shared_ray import SharedRay
 
@@ -24,6 +26,17 @@ if TYPE_CHECKING:
 # No time limit for an example: on a busy machine it says nothing. Where CI is set, Hypothesis does the same.
 settings.register_profile("busy", settings(), deadline=None)
 settings.load_profile("busy")
+
+
+class PlainWays(kept_choice._Choices):
+    """Songs that are compared bit by bit are made one way in every process, whatever a busy machine would measure."""
+
+    def choose(self, name: str, ways: Sequence[str], measure: Callable[[], str]) -> str:
+        return ways[0]
+
+
+kept_choice._choices = PlainWays()
+os.environ[PRODUCTS] = "torch"  # for processes that tests start
 
 DEFAULT_REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
 

@@ -26,7 +26,7 @@ _database_option = click.option("--database", metavar="URL", help="PostgreSQL, w
 as_json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
-class _Moment(click.ParamType):
+class _Moment(click.ParamType[datetime]):
     """A day or a time in ISO 8601; without an offset it is UTC."""
 
     name = "time"

@@ -67,7 +67,7 @@ def submit(graph: str | Mapping[str, Any], inputs: Mapping[str, Any] | None = No
     """
     _refuse_options(options)
     if not isinstance(graph, (str, Mapping)):
-        allowed = "the name of a graph, or a map: its JSON; `acestep-flows submit FILE` takes a file"
+        allowed = "the name of a graph, or a map: its JSON; `acestep-flows submit FILE` takes a file"  # type: ignore[unreachable]
         raise InputError(f"a value of type {type(graph).__name__}", where="graph", allowed=allowed)
     body: dict[str, Any] = {"graph": graph, INPUTS: inputs or {}} | without_none(options)
     given = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-ROUNDS = 5
+ROUNDS = 9
 FINE = 1e-5
 """Seconds. Windows counts processor time in steps of 16 ms."""
 

@@ -14,6 +14,7 @@ from acestep_flows.audio import write
 from acestep_flows.audio.formats import FORMATS
 from acestep_flows.cli import doctor
 from acestep_flows.errors import CheckpointError, StorageError
+from acestep_flows.model import kept_choice
 from acestep_flows.model.fastest_products import ProductRates
 from acestep_flows.settings import Settings
 from acestep_flows.weights.choose import Weights, choose_weights
@@ -118,6 +119,7 @@ def test_a_torch_that_does_not_import(check: Any, monkeypatch: pytest.MonkeyPatc
 
 def test_it_tells_who_multiplies_and_how_fast_both_ways_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates = ProductRates(104e9, 236e9)
+    monkeypatch.setattr(kept_choice, "_choices", kept_choice._Choices())  # not the suite's
     monkeypatch.setattr("acestep_flows.model.fastest_products.product_rates", lambda dtype: rates)
     monkeypatch.setattr("acestep_flows.model.placement.has_fast_bfloat16", lambda device: False)
     told = "on the processor float32 by {} (Gflop/s a core: torch 104, oneDNN with packed weights 236)"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from acestep_flows.errors import InputError
-from acestep_flows.model import fastest_products
+from acestep_flows.model import fastest_products, kept_choice
 from acestep_flows.model.adapter_file import LowRank
 from acestep_flows.model.adapters import Adapter
 from acestep_flows.model.config import TransformerConfig
@@ -32,6 +32,12 @@ ONEDNN, TORCH = Placement(products="onednn"), Placement(products="torch")
 BF16 = Placement(dtype="bfloat16", products="onednn")
 LARGE = 8
 """Large products of a block."""
+
+
+@pytest.fixture(autouse=True)
+def own_choices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of the suite makes all products one way."""
+    monkeypatch.setattr(kept_choice, "_choices", kept_choice._Choices())
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ import yaml
 
 from acestep_flows.client import Client, Run
 from acestep_flows.runtime.serving.pool import shipped
+from acestep_flows.settings import PRODUCTS
 
 RUN_SECONDS = 120.0
 COMMAND = "acestep-flows"
@@ -33,7 +34,7 @@ def environment(cache: Path) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ACESTEP_", "RAY_"))}
     scripts = str(Path(sys.executable).parent)
     path = f"{scripts}{os.pathsep}{inherited.get('PATH', '')}"
-    own = {"ACESTEP_FLOWS_CACHE": str(cache), "ACESTEP_FLOWS_CHECKPOINT": str(cache / WEIGHTS)}
+    own = {PRODUCTS: "torch", "ACESTEP_FLOWS_CACHE": str(cache), "ACESTEP_FLOWS_CHECKPOINT": str(cache / WEIGHTS)}
     return inherited | own | {"OMP_NUM_THREADS": "1", "PATH": path}
 
 
