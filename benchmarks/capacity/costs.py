@@ -49,10 +49,12 @@ class Costs:
         row_frame: of one row of a pass, for each frame of latents.
         per_call: of a call of a stage, by stage.
         per_second: of a call of a stage, for each second of music, by stage. Both are spent on the replica's device.
-        accept: of the HTTP process, for each run: its submission, claim, events and answers.
+        accept: of the HTTP process, for each run: its submission, claim, events, files and answers. `benchmarks.soak`
+            saw 0.09 of them on a core of an AMD server processor, of which `call` is a part.
         call: of the HTTP process, for each call of a stage.
         hop: how long a call takes beside the stage's own work.
-        row: of the run table, for each run. It is one: no two runs are written at a time.
+        row: of the run table, for each run. It is one: no two runs are written at a time. `benchmarks.store` saw 196
+            runs a second by two executors on PostgreSQL, on two cores that others used as well.
         object_store: until the store has answered, whatever the size.
         bytes_per_second: between a machine and the store.
         audio_bytes: of an output, for each second of music.
@@ -63,10 +65,10 @@ class Costs:
     row_frame: float
     per_call: dict[str, float] = field(default_factory=dict)
     per_second: dict[str, float] = field(default_factory=dict)
-    accept: float = 0.010
-    call: float = 0.002
-    hop: float = 0.004
-    row: float = 1 / 54
+    accept: float = 0.090
+    call: float = 0.0
+    hop: float = 0.016
+    row: float = 1 / 196
     object_store: float = 0.030
     bytes_per_second: float = 1.25e9
     audio_bytes: float = 130e3
