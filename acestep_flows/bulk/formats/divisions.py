@@ -24,7 +24,7 @@ _CONTENTS = re.compile(r"\.train(?:-\d+-of-(\d+))?\.json")
 
 
 @dataclass(frozen=True)
-class Written:
+class PartFiles:
     """What a part of a job has written.
 
     Attributes:
@@ -54,15 +54,15 @@ class Contents:
         match = _CONTENTS.fullmatch(self.name)
         return int(match[1] or 1) if match else 1
 
-    def read(self) -> Written:
+    def read(self) -> PartFiles:
         """What was written; nothing, where the file is missing or damaged."""
         try:
             content = json.loads(self.job_folder.read(f"{FOLDER}/{self.name}") or b"{}")
         except (StorageError, ValueError):
-            return Written()
+            return PartFiles()
         if not isinstance(content, dict) or not {"digest", "files"} <= content.keys():
-            return Written()
-        return Written(content["digest"], tuple(content["files"]))
+            return PartFiles()
+        return PartFiles(content["digest"], tuple(content["files"]))
 
     def write(self, digest: str, files: Iterable[str]) -> None:
         """Say what was written. Raises StorageError."""
