@@ -61,7 +61,7 @@ class ProductRates:
 
 @lru_cache(maxsize=4)
 def product_rates(dtype: torch.dtype) -> ProductRates:
-    """The rates of both ways, timed by turns on the first call, in some milliseconds."""
+    """The rates of both ways, timed by turns on the first call, in some 0.2 s."""
     with torch.inference_mode():
         weight, x = (torch.full((rows, INPUTS), 0.1, dtype=dtype) for rows in (OUTPUTS, TOKENS))
         packed = packed_or_none(weight, None)
