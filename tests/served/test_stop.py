@@ -113,7 +113,7 @@ def test_a_start_can_be_stopped(
                 one.send_signal(number)
         process.send_signal(number)
         said = process.communicate(timeout=60)
-    assert process.returncode == code
+    assert process.returncode == code, said
     assert said[1].splitlines()[-1] == "stopped before it was ready"
     assert said[0] == ""
     assert not [one for one in left if alive(one)]

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import importlib
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from acestep_flows.runtime.serving.pool_ray import PoolRay
     from acestep_flows.runtime.serving.pool_watch import PoolWatch
     from acestep_flows.runtime.serving.runner import ServeRunner
+
+EXPLAINED_SECONDS = 1.0
+"""How long after a failed start a signal may come that explains it."""
 
 HTTP_PROCESS = "acestep_flows.api.server.http_process"
 LOOPBACK = "127.0.0.1"
@@ -158,7 +162,11 @@ def _start(
     notes = home.root / LOADING
     waits: AbstractContextManager[None] = telling_room(pool, report.tell) if joins else contextlib.nullcontext()
     with report.following(LoadingNotes(notes)), ends_with_pool(own, report.tell, SIGNAL_SECONDS), waits:
-        runner = deploy({"pool": pool, "home": home.root, "loading": notes}, *app)
+        try:
+            runner = deploy({"pool": pool, "home": home.root, "loading": notes}, *app)
+        except Exception:
+            time.sleep(EXPLAINED_SECONDS)  # a signal to all processes may have ended Ray's first; it is raised here
+            raise
     stack.callback(runner.close)
     report.phase("starting HTTP")
     return runner, own
