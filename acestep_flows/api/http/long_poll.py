@@ -22,10 +22,13 @@ DISCONNECTED_SECONDS = 1.0
 """How long a client that has hung up is waited for."""
 
 
-async def wait_for_news(news: asyncio.Event, caller: Caller, most: float = QUIET_SECONDS) -> None:
-    """Wait for `news`, but not longer than `most` seconds, or than a session may be trusted."""
-    quiet = QUIET_SECONDS if caller.session is None else SESSION_SECONDS
-    await wait_at_most(news, max(0.0, min(quiet, most)))
+def _quiet_seconds(caller: Caller) -> float:
+    return QUIET_SECONDS if caller.session is None else SESSION_SECONDS
+
+
+async def wait_for_news(news: asyncio.Event, caller: Caller) -> None:
+    """Wait for `news`, but not longer than a run is left alone, or than a session may be trusted."""
+    await wait_at_most(news, _quiet_seconds(caller))
 
 
 async def wait_for_end(
@@ -55,7 +58,7 @@ async def _hangs_up(
     news: asyncio.Event, caller: Caller, seconds: float, disconnected: Callable[[], Awaitable[bool]]
 ) -> bool:
     """Wait for news of a run. Returns whether the client has disconnected meanwhile."""
-    until = time.monotonic() + min(seconds, QUIET_SECONDS if caller.session is None else SESSION_SECONDS)
+    until = time.monotonic() + min(seconds, _quiet_seconds(caller))
     while not news.is_set() and (left := until - time.monotonic()) > 0:
         if await disconnected():
             return True

@@ -21,7 +21,7 @@ from acestep_flows.api.server.address import hold, url_of
 from acestep_flows.api.server.assembly import assemble
 from acestep_flows.api.server.connections import ConnectionLimits, http_config, lengthen_queue, within_descriptors
 from acestep_flows.api.server.options import ServerOptions
-from acestep_flows.api.server.pool_fault import no_use
+from acestep_flows.api.server.pool_fault import SIGNAL_SECONDS, no_use
 from acestep_flows.api.store.home import Home
 from acestep_flows.compat.mount import AtPorts, mount
 from acestep_flows.compat.spoken import family_path
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 HANG_UP_SECONDS = 2
 """How long open requests may continue once no run is running. Event streams and waiting requests end at once."""
-
-SIGNAL_SECONDS = 1.0
-"""How long after the end of Ray a signal may come that explains it."""
 
 
 class HttpProcess:

@@ -18,7 +18,10 @@ END_SECONDS = 25.0
 without a word and with processes left."""
 
 
-SIGNAL_SECONDS = 5.0
+SIGNAL_SECONDS = 1.0
+"""How long after the end of Ray a signal may come that explains it."""
+
+START_END_SECONDS = 5.0
 """How long a start may take to end in order once its pool has ended. A signal to all of a server's processes, as
 service managers send it, may end Ray before this process has heard of it."""
 

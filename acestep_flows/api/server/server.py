@@ -23,7 +23,13 @@ from acestep_flows.api.server.address import bound, url_of
 from acestep_flows.api.server.arenas import share_arenas
 from acestep_flows.api.server.options import ServerOptions
 from acestep_flows.api.server.pool_choice import PoolChoice, chosen_pool
-from acestep_flows.api.server.pool_fault import END_SECONDS, SIGNAL_SECONDS, ends_with_pool, exit_anyway
+from acestep_flows.api.server.pool_fault import (
+    END_SECONDS,
+    SIGNAL_SECONDS,
+    START_END_SECONDS,
+    ends_with_pool,
+    exit_anyway,
+)
 from acestep_flows.api.server.start_report import StartReport
 from acestep_flows.api.server.stop_signals import ignore_signals, interrupt_on_signal, start_ends_on_signal
 from acestep_flows.api.store.adoption import unseen_runs
@@ -45,9 +51,6 @@ if TYPE_CHECKING:
     from acestep_flows.runtime.serving.pool_ray import PoolRay
     from acestep_flows.runtime.serving.pool_watch import PoolWatch
     from acestep_flows.runtime.serving.runner import ServeRunner
-
-EXPLAINED_SECONDS = 1.0
-"""How long after a failed start a signal may come that explains it."""
 
 HTTP_PROCESS = "acestep_flows.api.server.http_process"
 LOOPBACK = "127.0.0.1"
@@ -161,11 +164,11 @@ def _start(
     report.phase(f"starting {count} process{'es' if count != 1 else ''} for the stages")
     notes = home.root / LOADING
     waits: AbstractContextManager[None] = telling_room(pool, report.tell) if joins else contextlib.nullcontext()
-    with report.following(LoadingNotes(notes)), ends_with_pool(own, report.tell, SIGNAL_SECONDS), waits:
+    with report.following(LoadingNotes(notes)), ends_with_pool(own, report.tell, START_END_SECONDS), waits:
         try:
             runner = deploy({"pool": pool, "home": home.root, "loading": notes}, *app)
         except Exception:
-            time.sleep(EXPLAINED_SECONDS)  # a signal to all processes may have ended Ray's first; it is raised here
+            time.sleep(SIGNAL_SECONDS)  # a signal to all processes may have ended Ray's first; it is raised here
             raise
     stack.callback(runner.close)
     report.phase("starting HTTP")

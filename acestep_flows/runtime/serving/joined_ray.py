@@ -19,6 +19,7 @@ from acestep_flows import storage
 from acestep_flows.errors import FlowsError, InputError
 from acestep_flows.graph.language.wording import clip
 from acestep_flows.lazy_imports import garbage_collection_paused
+from acestep_flows.runtime.serving.local_ray import in_short, within
 from acestep_flows.runtime.serving.packing import NodeRoom, Packing, demands_of
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.ray_environment import set_environment
@@ -106,18 +107,18 @@ def joined_ray(address: str, app: str) -> Iterator[JoinedRay]:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, _skip_env_hook=True)
     except Exception as error:  # Ray raises many kinds, also bare ones
-        raise FlowsError(f"--ray {address}: no cluster that this machine belongs to: {_reason(error)}") from error
+        raise FlowsError(f"--ray {address}: no cluster that this machine belongs to: {in_short(error)}") from error
     host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
     joined = JoinedRay((host, int(port)))
     try:
         try:
             serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR", "enable_access_log": False})
         except (ray.exceptions.RayError, RuntimeError, TimeoutError) as error:
-            raise FlowsError(f"--ray {address}: Serve does not start there: {_reason(error)}") from error
+            raise FlowsError(f"--ray {address}: Serve does not start there: {in_short(error)}") from error
         yield joined
     finally:
         joined.leave()
-        _within(LEAVE_SECONDS, lambda: _leave(app))
+        within(LEAVE_SECONDS, lambda: _leave(app))
 
 
 def app_name(home: Path) -> str:
@@ -210,14 +211,3 @@ def _leave(app: str) -> None:
     with contextlib.suppress(Exception):  # the cluster may be gone, and with it the application
         serve.delete(app)
     ray.shutdown()
-
-
-def _within(seconds: float, work: Callable[[], None]) -> None:
-    """Do work that may hang, and go on without it after `seconds`."""
-    thread = threading.Thread(target=work, name="leave cluster", daemon=True)
-    thread.start()
-    thread.join(seconds)
-
-
-def _reason(error: Exception) -> str:
-    return clip(" ".join(str(error).split()), 200)

@@ -133,7 +133,7 @@ class OwnRay:
         started = list(self.processes())
         if self.fault():
             self.kill()  # Ray's own end would wait for what has ended
-        _within(DISCONNECT_SECONDS, ray.shutdown)
+        within(DISCONNECT_SECONDS, ray.shutdown)
         orphans.end(started, STOP_SECONDS, gently=False)
         self._folder.remove()
 
@@ -196,11 +196,16 @@ def _name(process: psutil.Process) -> str:
         return ""
 
 
-def _within(seconds: float, work: Callable[[], None]) -> None:
+def within(seconds: float, work: Callable[[], None]) -> None:
     """Do work that may hang, and go on without it after `seconds`."""
     thread = threading.Thread(target=work, name="end of Ray", daemon=True)
     thread.start()
     thread.join(seconds)
+
+
+def in_short(error: Exception) -> str:
+    """What Ray says of an error, as part of a line of ours."""
+    return clip(" ".join(str(error).split()), 200)
 
 
 def _start(cpus: float, gpus: float, store: int, attempts: int = ATTEMPTS) -> OwnRay:
@@ -215,7 +220,7 @@ def _start(cpus: float, gpus: float, store: int, attempts: int = ATTEMPTS) -> Ow
     except Exception as error:  # Ray raises a bare Exception when its processes are late
         own.end()
         if attempts == 1:
-            reason = clip(" ".join(str(error).split()), 200)
+            reason = in_short(error)
             what = f"Ray did not start, tried {ATTEMPTS} times: is the machine too busy? The same command goes on."
             raise FlowsError(f"{what} ({type(error).__name__}: {reason})") from error
     except BaseException:
@@ -254,7 +259,7 @@ def local_ray(
                 logging_config={"log_level": "ERROR", "enable_access_log": False},
             )
         except (ray.exceptions.RayError, RuntimeError, TimeoutError) as error:
-            reason = clip(" ".join(str(error).split()), 200)
+            reason = in_short(error)
             what = "Ray Serve did not start: is the machine too busy? The same command goes on."
             raise FlowsError(f"{what} ({reason})") from error
         # Serve ends with its Ray. Asking it to end first takes seconds: replicas one by one, then its controller. They

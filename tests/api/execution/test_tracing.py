@@ -20,21 +20,10 @@ in_memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_e
 
 
 def test_a_run_is_a_span_with_its_nodes_below_it(tmp_path: Path) -> None:
-    exporter = in_memory.InMemorySpanExporter()
-    provider = sdk.TracerProvider()
-    provider.add_span_processor(export.SimpleSpanProcessor(exporter))
-
-    async def work() -> None:
-        with scheduler_over(home) as scheduler:
-            executor = Executor(home, scheduler, poll=0.02, tracer=provider)
-            task = asyncio.create_task(executor.run())
-            await all_ended(home)
-            await executor.drain()
-            await task
-
+    provider, exporter = recorded()
     with opened(tmp_path) as home:
         good, bad = accept(home), accept(home, FAIL)
-        asyncio.run(work())
+        asyncio.run(to_the_end(home, provider))
     spans = {
         (span.attributes or {}).get("acestep_flows.run", span.name): span for span in exporter.get_finished_spans()
     }
@@ -58,6 +47,16 @@ def recorded() -> tuple[Any, Any]:
     return provider, exporter
 
 
+async def to_the_end(home: Home, provider: Any) -> None:
+    """Execute all runs of a home."""
+    with scheduler_over(home) as scheduler:
+        executor = Executor(home, scheduler, poll=0.02, tracer=provider)
+        task = asyncio.create_task(executor.run())
+        await all_ended(home)
+        await executor.drain()
+        await task
+
+
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = f"00-{TRACE}-b7ad6b7169203331-01"
 
@@ -78,21 +77,13 @@ def test_spans_come_while_a_run_goes_on_and_the_trace_goes_on_after_a_restart(tm
             await executor.drain()
             await task
 
-    async def to_the_end(home: Home) -> None:
-        with scheduler_over(home) as scheduler:
-            executor = Executor(home, scheduler, poll=0.02, tracer=provider)
-            task = asyncio.create_task(executor.run())
-            await all_ended(home)
-            await executor.drain()
-            await task
-
     with opened(tmp_path) as home:
         run = accept(home, steps=40, pause=0.05)
         home.traces.keep(run.id, CALLER)
         asyncio.run(stopped_midway(home))
         (attempt,) = [span for span in exporter.get_finished_spans() if span.name == "run song"]
         assert attempt.attributes["acestep_flows.state"] == "released"
-        asyncio.run(to_the_end(home))
+        asyncio.run(to_the_end(home, provider))
         assert home.runs.get(run.id).state is RunState.SUCCEEDED
     spans = exporter.get_finished_spans()
     assert {f"{span.context.trace_id:032x}" for span in spans} == {TRACE}
