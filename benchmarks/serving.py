@@ -212,7 +212,7 @@ async def arrivals(server: Server, song: dict[str, Any], rate: float, count: int
         ended = [await client.wait(run) for run in accepted]
         watcher.cancel()
         engine = await watcher
-    latencies = sorted(_time(run, "finished_at") - _time(run, "created_at") for run in ended)
+    latencies = sorted(map(latency, ended))
     last = max(_time(run, "finished_at") for run in ended)
     return {
         "arrivals_per_second": round(rate, 3),
@@ -240,6 +240,11 @@ async def occupancy(client: AsyncClient) -> dict[str, float]:
         name: round(statistics.fmean(engine[name] for engine in samples), 3) if samples else 0.0
         for name in ("songs_per_turn", "occupancy", "busy", "steps_per_second")
     }
+
+
+def latency(run: Run) -> float:
+    """Seconds from the acceptance of a run to its end."""
+    return _time(run, "finished_at") - _time(run, "created_at")
 
 
 def _time(run: Run, name: str) -> float:

@@ -22,7 +22,6 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ import psutil
 from acestep_flows.client import AsyncClient
 from acestep_flows.errors import Overloaded
 from benchmarks.machine import report
-from benchmarks.serving import Server, served
+from benchmarks.serving import Server, latency, served
 from benchmarks.weights import open_weights
 
 SONG = {"tags": "funk, pop", "lyrics": "[verse]\nNeon lights\n", "duration": 2.0, "steps": 4}
@@ -114,8 +113,7 @@ async def _song(client: AsyncClient, seed: int, started: float, seen: Soak) -> N
         return
     run = await client.wait(run.id)
     seen.failed += run.state != "succeeded"
-    took = _time(run.content["finished_at"]) - _time(run.content["created_at"])
-    seen.latencies.append((time.monotonic() - started, took))
+    seen.latencies.append((time.monotonic() - started, latency(run)))
 
 
 async def watch(server: Server, home: Path, seen: Soak) -> None:
@@ -217,10 +215,6 @@ def table(found: dict[str, Any]) -> str:
         for one in found["processes"]
     ]
     return "\n".join(lines)
-
-
-def _time(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
 
 
 async def soak(server: Server, home: Path, minutes: float, share: float) -> dict[str, Any]:

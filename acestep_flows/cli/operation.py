@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from acestep_flows.cli.server_tables import (
     table_options,
     until_option,
 )
+from acestep_flows.wording.times import utc_time
 
 if TYPE_CHECKING:
     from acestep_flows.api.store.database import Database
@@ -213,7 +214,7 @@ def _since(switch: Switch) -> str:
 
 
 def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return utc_time(seconds, "seconds")
 
 
 def _content(switch: Switch | None) -> dict[str, Any] | None:

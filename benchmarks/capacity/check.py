@@ -16,7 +16,6 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import psutil
@@ -26,7 +25,7 @@ from acestep_flows.runtime.serving.pool import Pool
 from benchmarks.capacity.costs import FRAMES_PER_SECOND, Costs
 from benchmarks.capacity.mix import STEPS, Kind
 from benchmarks.capacity.simulate import simulate
-from benchmarks.serving import Server, served
+from benchmarks.serving import Server, latency, served
 from benchmarks.weights import open_weights
 
 SECONDS, DIFFUSION_STEPS = 4.0, 8
@@ -98,7 +97,7 @@ def costs_alone(server: Server, songs: int, seeds: itertools.count[int]) -> Cost
         seconds * sum(node.stage == stage for node in SONG.plan.nodes.values()) for stage, seconds in stages.items()
     )
     other = max(0.0, used - front - work) / calls
-    waited = statistics.median(_latency(run) for run in runs) - front - work
+    waited = statistics.median(latency(run) for run in runs) - front - work
     (stepping,) = STEPS & stages.keys()
     return Costs(
         turn=0.0,
@@ -142,7 +141,7 @@ async def arriving(server: Server, rate: float, songs: int, seeds: itertools.cou
 
     async def make(client: AsyncClient) -> float:
         run = await client.wait((await client.submit("text2music", _inputs(next(seeds)))).id)
-        return _latency(run)
+        return latency(run)
 
     async with AsyncClient(server.url) as client:
         made = []
@@ -156,11 +155,6 @@ def _inputs(seed: int) -> dict[str, Any]:
     """Inputs of a song none of whose nodes is cached."""
     lyrics = f"[verse]\nla {seed}"
     return {"tags": f"song {seed}", "lyrics": lyrics, "duration": SECONDS, "steps": DIFFUSION_STEPS, "seed": seed}
-
-
-def _latency(run: Run) -> float:
-    ended, accepted = (datetime.fromisoformat(run.content[name]).timestamp() for name in ("finished_at", "created_at"))
-    return ended - accepted
 
 
 def _seconds(process: psutil.Process) -> float:

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from acestep_flows.api.http.dependencies import Caller, Streams, in_thread, is_signed_in
@@ -15,6 +14,7 @@ from acestep_flows.api.http.long_poll import wait_for_news
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import ENDED, StoredEvent
 from acestep_flows.errors import InputError
+from acestep_flows.wording.times import utc_time
 
 TYPE = "text/event-stream"
 HEARTBEAT = 15.0  # seconds without an event after which a comment keeps the connection alive
@@ -51,7 +51,7 @@ def encode_event(event: StoredEvent, redact: Redactor) -> bytes:
 
 def event_data(event: StoredEvent, redact: Redactor) -> dict[str, Any]:
     """An event as JSON. `at` is its `time` in ISO 8601."""
-    at = datetime.fromtimestamp(event.time, UTC).isoformat().replace("+00:00", "Z")
+    at = utc_time(event.time)
     return {"seq": event.seq, "type": event.type, **redact.content(event.body), "at": at}
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import UTC, datetime
 from typing import Literal, TextIO, get_args
 
 from acestep_flows.storage import without_login
+from acestep_flows.wording.times import utc_time
 
 LogFormat = Literal["text", "json"]
 FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)
@@ -73,8 +73,7 @@ def traceback_of(record: logging.LogRecord) -> str:
 
 
 def _time(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc_time(record.created, "milliseconds")
 
 
 def _one_line(text: str) -> str:

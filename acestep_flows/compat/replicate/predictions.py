@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from acestep_flows.api.service import Service
@@ -12,6 +11,7 @@ from acestep_flows.compat.phases import Phase, error_message, phase_of, progress
 from acestep_flows.compat.replicate.models import model_of
 from acestep_flows.compat.takes import takes_of
 from acestep_flows.errors import NotFound
+from acestep_flows.wording.times import utc_time
 
 STATUS = {
     Phase.QUEUED: "starting",
@@ -106,4 +106,4 @@ def _metrics(record: RunRecord) -> dict[str, float] | None:
 
 
 def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+    return None if seconds is None else utc_time(seconds)
