@@ -1,8 +1,9 @@
 """Holds the simulation against a real server on this machine.
 
-Songs that have the server to themselves say what each part costs. From these costs alone the simulation says how many
-songs a second the server makes when it always has enough to do, and how long songs take at a part of that rate. Then
-the server is loaded in the same two ways.
+Songs that have the server to themselves say what each part costs, and the same work by one thread and by one on each
+core says how much slower cores are in company (`company.py`). From these costs alone the simulation says how many songs
+a second the server makes when it always has enough to do, and how long songs take at a part of that rate. Then the
+server is loaded in the same two ways.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psutil
 
 from acestep_flows.client import AsyncClient, Client, Run
 from acestep_flows.runtime.serving.pool import Pool
+from benchmarks.capacity.company import slower_in_company
 from benchmarks.capacity.costs import FRAMES_PER_SECOND, Costs
 from benchmarks.capacity.mix import STEPS, Kind
 from benchmarks.capacity.simulate import simulate
@@ -57,8 +59,8 @@ def compare(checkpoint: str = "small", songs: int = 40, load: float = 0.6) -> tu
     seeds = itertools.count(1)
     with open_weights(checkpoint) as folder, served("local", folder, {"queued": 1000}, threads=1) as server:
         pool = _with_one_thread()
-        costs = costs_alone(server, songs, seeds)
         cores = os.cpu_count() or 1
+        costs = replace(costs_alone(server, songs, seeds), company=slower_in_company(folder, cores, SECONDS))
         places = pool.limits.running
         full = simulate([SONG], pool, costs, 1.0, 600.0, cores=cores, together=places)
         part = simulate([SONG], pool, costs, load * full.ended, 600.0, cores=cores)

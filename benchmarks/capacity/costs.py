@@ -59,6 +59,8 @@ class Costs:
         bytes_per_second: between a machine and the store.
         audio_bytes: of an output, for each second of music.
         other: of the machine's cores, for each call: Ray's own processes.
+        company: how many times longer the work of a core takes while all other cores of its machine work. They share
+            memory, caches, heat, and in a rented machine often one core of the host; threads share the interpreter.
     """
 
     turn: float
@@ -73,6 +75,7 @@ class Costs:
     bytes_per_second: float = 1.25e9
     audio_bytes: float = 130e3
     other: float = 0.0
+    company: float = 1.0
 
     def turn_of(self, row_frames: float) -> float:
         """Of a turn with so many rows times frames."""

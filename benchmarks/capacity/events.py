@@ -57,10 +57,12 @@ class Station:
     Attributes:
         places: how many there are.
         busy: place-seconds that were used so far.
+        company: how many times longer something takes that begins while all other places are taken. With fewer of them
+            taken it is so much less.
     """
 
-    def __init__(self, places: int = 1) -> None:
-        self.places, self.busy = places, 0.0
+    def __init__(self, places: int = 1, company: float = 1.0) -> None:
+        self.places, self.busy, self.company = places, 0.0, company
         self._free, self._waiting = places, deque[Resume]()
 
     @property
@@ -92,9 +94,15 @@ class Station:
         if seconds <= 0:
             return
         yield self.place()
+        seconds *= self._slower
         self.busy += seconds
         yield seconds
         self.leave()
+
+    @property
+    def _slower(self) -> float:
+        others = self.places - self._free - 1
+        return 1.0 + (self.company - 1.0) * others / max(1, self.places - 1)
 
 
 class Signal:

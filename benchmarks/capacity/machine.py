@@ -110,7 +110,7 @@ class Machine:
 
     def __init__(self, simulation: Simulation, pool: Pool, costs: Costs, cores: int, shared: Shared) -> None:
         self._simulation, self._costs, self._shared = simulation, costs, shared
-        self.cores, self.http, self.link = Station(cores), Station(), Station()
+        self.cores, self.http, self.link = Station(cores, costs.company), Station(), Station()
         self.gpus: list[Gpu] = []
         self._running = Station(pool.limits.running)
         self._replicas: dict[str, list[Replica]] = {}

@@ -173,3 +173,24 @@ def test_a_cost_that_is_none_is_refused(setting: str) -> None:
 def test_given_costs_take_the_place_of_others() -> None:
     given: dict[str, Any] = {"row": 0.005, "turn": 2.0}
     assert costs.with_given(FREE, [f"{name}={value}" for name, value in given.items()]) == replace(FREE, **given)
+
+
+def test_cores_in_company_are_slower_by_what_was_measured() -> None:
+    """Jobs of a second that are asked for at once; with all cores busy they take half as long again."""
+
+    def ends(jobs: int, places: int) -> list[float]:
+        simulation, cores, ended = Simulation(), Station(places, company=1.5), list[float]()
+
+        def job() -> Activity:
+            yield from cores.use(1.0)
+            ended.append(simulation.now)
+
+        for _ in range(jobs):
+            simulation.begin(job())
+        simulation.run(10)
+        return ended
+
+    assert ends(1, 2) == [1.0]
+    assert ends(4, 2) == pytest.approx([1.5, 1.5, 3.0, 3.0])
+    assert ends(2, 3) == pytest.approx([1.25, 1.25]), "one of two others is busy"
+    assert ends(2, 1) == pytest.approx([1.0, 2.0])
