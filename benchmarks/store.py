@@ -284,9 +284,10 @@ def measure(kind: str, runs: int, executors: list[int], ended: int) -> dict[str,
         home, started = Home.open(root, database=url), time.perf_counter()
         fill(home.database, runs)
         print(f"{kind}: {runs} runs in {time.perf_counter() - started:.0f} s", flush=True)
-        found = times(home)
+        milliseconds = times(home)
         home.close()
-    return {"milliseconds": found, "cost_of_a_run": cost, "runs_per_second": rates}
+        print(f"{kind}: milliseconds at {runs} runs: {milliseconds}", flush=True)
+    return {"milliseconds": milliseconds, "cost_of_a_run": cost, "runs_per_second": rates}
 
 
 def main() -> None:
