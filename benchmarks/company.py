@@ -32,7 +32,7 @@ from acestep_flows.stages.decode_latents import DecodeLatents
 from acestep_flows.stages.diffusion import DenoisingSong
 from acestep_flows.stages.vocode import Vocode
 from acestep_flows.values import Latents
-from benchmarks.engine import Songs
+from benchmarks.engine_songs import Songs
 from benchmarks.machine import report
 from benchmarks.weights import open_weights
 

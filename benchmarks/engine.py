@@ -7,6 +7,9 @@ Both ways run in one thread of one process and alternate, so that their ratio ho
 and torch keeps one team of threads. `together` is how many times faster the engine is. `one` is a single song in the
 engine: the cost of the engine when nothing is shared. While there are several songs, the engine makes `--lanes` passes
 at a time, by default as many as it is served with: one for each thread. One song at a time always has `--threads`.
+`processes` is how many times faster as many processes as lanes are, of one thread each, that share nothing: they have
+no interpreter's lock in common. `cores` is what they would reach if no core were slower while the others work: it takes
+the time of one of these processes alone.
 """
 
 from __future__ import annotations
@@ -17,55 +20,22 @@ import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from acestep_flows.model.checkpoint import Checkpoint
-from acestep_flows.model.placement import Placement
 from acestep_flows.model.threads import limit_threads
 from acestep_flows.runtime.engine import StepEngine
 from acestep_flows.runtime.engine_stats import EngineStats
-from acestep_flows.sampling.loop import denoise
 from acestep_flows.stages.diffusion import DenoisingSong
-from acestep_flows.stages.encode_lyrics import EncodeLyrics
-from acestep_flows.stages.encode_prompt import EncodePrompt
-from acestep_flows.stages.init_noise import InitNoise
-from acestep_flows.stages.sample import Sample
+from benchmarks.engine_processes import SongProcesses, song_processes
+from benchmarks.engine_songs import Songs, one_by_one
 from benchmarks.machine import report
 from benchmarks.weights import RANDOM, open_weights
 
 CHECKPOINTS = ("nano", *RANDOM)
-LYRICS = "[verse]\nNeon lights they flicker bright\nCity hums in dead of night\n[chorus]\nTurn it up and let it flow\n"
-
-
-class Songs:
-    """Makes songs on one checkpoint. They have the same words and different seeds."""
-
-    def __init__(self, folder: Path, device: str, dtype: Any) -> None:
-        checkpoint, placement = Checkpoint.open(folder), Placement(device, dtype)
-        prompts, lyrics, self.noise, self.sample = EncodePrompt(), EncodeLyrics(), InitNoise(), Sample()
-        for stage in (prompts, lyrics, self.sample):
-            stage.load(checkpoint, placement)
-        self.prompt = prompts.run([prompts.In()], [prompts.Params(tags="funk, pop, energetic, 105 BPM")])[0].prompt
-        self.lyrics = lyrics.run([lyrics.In()], [lyrics.Params(lyrics=LYRICS)])[0].lyrics
-
-    def make(self, lengths: Sequence[float], steps: int) -> list[DenoisingSong]:
-        return [self._song(seed, seconds, steps) for seed, seconds in enumerate(lengths)]
-
-    def _song(self, seed: int, seconds: float, steps: int) -> DenoisingSong:
-        (drawn,) = self.noise.run([self.noise.In()], [self.noise.Params(seed=seed, duration=seconds)])
-        item = Sample.In(self.prompt, self.lyrics, drawn.noise)
-        return self.sample.song(item, Sample.Params(steps=steps))
-
-
-def one_by_one(songs: Sequence[DenoisingSong]) -> float:
-    """Seconds to denoise the songs one at a time."""
-    started = time.perf_counter()
-    for song in songs:
-        denoise(song.trajectory, song.denoise)
-    return time.perf_counter() - started
 
 
 def in_the_engine(
@@ -83,33 +53,59 @@ def in_the_engine(
     return asyncio.run(run())
 
 
-def compare(songs: Sequence[DenoisingSong], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Songs per second both ways (best round), and the speed-up of the engine (median over rounds)."""
+def compare(
+    songs: Sequence[DenoisingSong], arguments: argparse.Namespace, apart_in_processes: Sequence[SongProcesses]
+) -> dict[str, Any]:
+    """Songs per second both ways (best round), and the speed-up of the engine (median over rounds).
+
+    Args:
+        apart_in_processes: none, or processes that make these songs, and one that makes the share of one of them.
+    """
     with ThreadPoolExecutor(1, initializer=limit_threads, initargs=(torch, arguments.threads)) as worker:
         _, stats = in_the_engine(songs, arguments, worker)
-        pairs = [
-            (worker.submit(one_by_one, songs).result(), in_the_engine(songs, arguments, worker)[0])
+        rounds = [
+            (
+                worker.submit(one_by_one, songs).result(),
+                in_the_engine(songs, arguments, worker)[0],
+                *(processes.seconds() for processes in apart_in_processes),
+            )
             for _ in range(arguments.rounds)
         ]
-    apart, together = (min(column) for column in zip(*pairs, strict=True))
+    apart, together, *_ = (min(column) for column in zip(*rounds, strict=True))
+    faster = {
+        name: round(statistics.median(times[0] / times[column] for times in rounds), 3)
+        for column, name in enumerate(("together", "processes", "cores"), start=1)
+        if column < len(rounds[0])
+    }
     return {
         "songs": len(songs),
         "songs_per_second_apart": round(len(songs) / apart, 4),
         "songs_per_second_together": round(len(songs) / together, 4),
         "steps_per_second_together": round(stats.steps / together, 3),
         "mean_songs_per_turn": round(stats.steps / stats.turns, 2),
-        "together": round(statistics.median(a / b for a, b in pairs), 3),
+        **faster,
     }
 
 
-def measure(songs: Songs, arguments: argparse.Namespace) -> dict[str, Any]:
+def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Every mix of lengths on one checkpoint."""
+    songs = Songs(folder, arguments.device, arguments.dtype)
     mixes = {
         "one": [arguments.seconds],
         "alike": [arguments.seconds] * arguments.songs,
         "mixed": [arguments.seconds * (1, 0.5, 2, 1.2)[index % 4] for index in range(arguments.songs)],
     }
-    return {name: compare(songs.make(lengths, arguments.steps), arguments) for name, lengths in mixes.items()}
+    found = {}
+    for name, lengths in mixes.items():
+        with ExitStack() as stack:
+            processes = []
+            if name == "alike" and arguments.device == "cpu":
+                share = lengths[:: arguments.lanes]
+                for count, theirs in ((arguments.lanes, lengths), (1, share)):
+                    work = (count, folder, arguments.device, arguments.dtype, theirs, arguments.steps)
+                    processes.append(stack.enter_context(song_processes(*work)))
+            found[name] = compare(songs.make(lengths, arguments.steps), arguments, processes)
+    return found
 
 
 def main() -> None:
@@ -131,7 +127,7 @@ def main() -> None:
     results: dict[str, Any] = {"settings": vars(arguments)}
     for name in arguments.checkpoints:
         with open_weights(name) as folder:
-            results[name] = measure(Songs(folder, arguments.device, arguments.dtype), arguments)
+            results[name] = measure(folder, arguments)
     report(results, arguments.out)
 
 

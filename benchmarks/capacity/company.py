@@ -12,7 +12,7 @@ import torch
 from acestep_flows.model.threads import limit_threads
 from acestep_flows.sampling.loop import denoise
 from acestep_flows.stages.diffusion import DenoisingSong
-from benchmarks.engine import Songs
+from benchmarks.engine_songs import Songs
 
 STEPS = 8
 PAIRS = 9
