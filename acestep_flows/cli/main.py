@@ -67,9 +67,21 @@ def cli(traceback: bool) -> None:
 @set_option
 @from_option
 @sources_option
-@click.option("--out", type=FOLDER, default=Path("outputs"), show_default=True, help="Folder for the files.")
-@click.option("--name", "stem", metavar="NAME", help="Name of the files; files of this name are replaced.")
-@click.option("--format", "format", type=click.Choice(FORMATS), default="wav", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER|FILE",
+    default=Path("outputs"),
+    show_default=True,
+    help="Folder for the files, or the audio file, such as songs/night-bus.mp3.",
+)
+@click.option("--name", metavar="NAME", help="Name of the files; files of this name are replaced.")
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(FORMATS),
+    help="Format of audio.  [default: what the name ends in, else wav]",
+)
 @click.option("--keep", multiple=True, metavar="OUTPUT", help="Also write this output, such as latents, as a file.")
 @click.option(
     "--deadline",
@@ -87,8 +99,8 @@ def run(
     recipe: Path | None,
     sources: tuple[Path, ...],
     out: Path,
-    stem: str | None,
-    format: str,
+    name: str | None,
+    format: str | None,
     keep: tuple[str, ...],
     deadline: float | None,
     quiet: bool,
@@ -99,18 +111,17 @@ def run(
     """Run GRAPH, a name or a YAML file, and write its outputs."""
     from acestep_flows.cli.listing import run_facts
     from acestep_flows.outputs import check_kept
-    from acestep_flows.session.result import check_name
+    from acestep_flows.session.result import TargetWords, output_target
     from acestep_flows.storage import check_folder
 
     with notes_shown(not quiet):
         planned = planned_by_options(graph, folders, assignments, recipe, sources, quiet=quiet)
         check_kept(planned.plan, keep)
-        if stem:
-            check_name(stem, "--name")
-        check_folder(out)
+        target = output_target(out, name or None, format, TargetWords("--out", "--name", "--format"))
+        check_folder(target.folder)
         with open_session(deadline=deadline, quiet=quiet, **session_options) as session:
             result = _run(session, planned, quiet)
-            files = result.save(out, name=stem or None, format=format, keep=keep)
+            files = result.save(target.folder, name=target.stem, format=target.format, keep=keep)
     if as_json:
         print_json(run_facts(result, files))
         return

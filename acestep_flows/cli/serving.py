@@ -164,14 +164,22 @@ def watch(run: str, quiet: bool, previews: Path | None, server: str | None) -> N
 @click.command("fetch-output")
 @click.argument("run")
 @click.argument("outputs", nargs=-1)
-@click.option("--out", type=FOLDER, default=Path("outputs"), show_default=True, help="Folder for the files.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER|FILE",
+    default=Path("outputs"),
+    show_default=True,
+    help="Folder for the files, or the audio file; its ending is the format.",
+)
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option
 @server_option
 def fetch_output(run: str, outputs: tuple[str, ...], out: Path, quiet: bool, as_json: bool, server: str | None) -> None:
     """Fetch OUTPUTS of RUN by name; without names, its audio."""
     from acestep_flows.cli.progress import show_transfers
-    from acestep_flows.errors import NotFound
+    from acestep_flows.client.connection import is_audio_file
+    from acestep_flows.errors import InputError, NotFound
     from acestep_flows.storage import check_folder
     from acestep_flows.weights.download import TransferProgress
 
@@ -183,7 +191,11 @@ def fetch_output(run: str, outputs: tuple[str, ...], out: Path, quiet: bool, as_
         if not names:
             available = ", ".join(record.outputs) or f"none, it is {record.state}"
             raise NotFound(f"run {run} has no audio output; there are: {available}")
-    check_folder(out)
+    as_file = is_audio_file(out)
+    if as_file and len(names) > 1:
+        what = f"{str(out)!r} is one file, but there are {len(names)} outputs"
+        raise InputError(what, where="--out", allowed=f"a folder, or a file and one of {', '.join(names)}")
+    check_folder(out.parent if as_file else out)
     files: dict[str, str] = {}
     with open_client(server, LONG) as client, show_transfers(quiet) as show:
         for name in names:

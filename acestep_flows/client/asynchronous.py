@@ -17,18 +17,17 @@ from acestep_flows.client.call import Call, json_object, method_signature
 from acestep_flows.client.connection import (
     NO_MORE_EVENTS,
     PATIENCE,
+    OutputDownload,
     ServerAddress,
     ServerClient,
     faults_in,
     fields_as_given,
     ignore_progress,
-    open_download,
     reason_to_repeat,
     refuse_arguments,
     refuse_closed,
     upload_options,
 )
-from acestep_flows.client.download_file import ResumableFile
 from acestep_flows.client.feed import Feed, NumberedFeed, StreamFeed
 from acestep_flows.client.pages import PageTurner
 from acestep_flows.client.records import Asset, NumberedRunEvent, Run, RunEvent
@@ -166,17 +165,16 @@ class AsyncClient(ServerClient):
         self, run: Run | str, name: str, to: Path | str, on_bytes: Callable[[int, int], None] = ignore_progress
     ) -> Path:
         """Download an output, as `Client.fetch_output` does."""
-        output, file = open_download(await self.status(run), name, Path(to))
+        download = OutputDownload.open(await self.status(run), name, Path(to))
         retries = self._server.retry_budget()
         while True:
             try:
-                path = calls.output_path(run, name)
-                reason = await self._download(path, file, lambda done: on_bytes(done, output.bytes))
+                reason = await self._download(download, on_bytes)
             except httpx2.TransportError as error:
                 reason = error
             if reason is None:
-                return file.finish()
-            if file.advanced:
+                return download.file.finish()
+            if download.file.advanced:
                 retries.renew()
             await asyncio.sleep(retries.pause(reason))
 
@@ -213,15 +211,16 @@ class AsyncClient(ServerClient):
             if not feed.over:
                 await asyncio.sleep(retries.pause(reason))
 
-    async def _download(self, path: str, file: ResumableFile, on_bytes: Callable[[int], None]) -> object | None:
+    async def _download(self, download: OutputDownload, on_bytes: Callable[[int, int], None]) -> object | None:
         """Download what is missing of a file. Returns why that should be repeated, or None."""
-        async with self._http.stream("GET", path, headers=file.headers()) as response:
+        path, query, file = download.path, download.query, download.file
+        async with self._http.stream("GET", path, headers=file.headers(), params=query) as response:
             if not response.is_success:
                 await response.aread()
             reason = reason_to_repeat(response)
             if reason is None and file.begin(response.status_code, response.headers):
                 async for chunk in response.aiter_raw():
-                    on_bytes(file.write(chunk))
+                    on_bytes(file.write(chunk), download.bytes)
         return reason
 
     async def _answer(self, call: Call[T]) -> T:

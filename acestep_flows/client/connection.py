@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import httpx2
 
+from acestep_flows.client.calls import output_path
 from acestep_flows.client.download_file import ResumableFile
 from acestep_flows.client.failures import refusal
 from acestep_flows.client.records import Output, Run
@@ -238,23 +239,49 @@ def fields_as_given(given: Mapping[str, str]) -> Iterator[None]:
         raise
 
 
-def open_download(run: Run, name: str, to: Path) -> tuple[Output, ResumableFile]:
-    """The output called `name`, and the file for its bytes: `to`, or a file in `to` if that is a folder.
+@dataclass(frozen=True)
+class OutputDownload:
+    """One output on its way into a file.
 
-    Raises:
-        NotFound: the run has no such output.
-        StorageError: the file cannot be written.
+    Attributes:
+        file: the file.
+        path: of the request.
+        query: of the request.
+        bytes: of the whole file; 0: not known before.
     """
-    if name not in run.outputs:
-        raise no_output(run.id, str(name), run.outputs, run.state, run.reason)
-    output = run.outputs[name]
-    if to.is_dir():
-        to /= file_name(output, name)
-    made = Path(output.file_name).suffix.lower()
-    if made in AUDIO_ENDINGS and to.suffix.lower() in AUDIO_ENDINGS - {made}:
-        format = to.suffix[1:].lower()
-        log.warning("%s: what is written is %s; output_in(run, %r, %r) has %s", to, made[1:], name, format, format)
-    return output, ResumableFile(to, f"{run.id}/{name}")
+
+    file: ResumableFile
+    path: str
+    query: Mapping[str, str]
+    bytes: int
+
+    @classmethod
+    def open(cls, run: Run, name: str, to: Path) -> OutputDownload:
+        """Begin with the output called `name`, for `to`, or for a file in `to` if that is a folder.
+
+        Where `to` ends in another audio format, the server encodes the output in that one.
+
+        Raises:
+            NotFound: the run has no such output.
+            StorageError: the file cannot be written.
+        """
+        if name not in run.outputs:
+            raise no_output(run.id, str(name), run.outputs, run.state, run.reason)
+        output = run.outputs[name]
+        if to.is_dir():
+            to /= file_name(output, name)
+        path = output_path(run, name)
+        made, wanted = Path(output.file_name).suffix.lower(), to.suffix.lower()
+        source = f"{run.id}/{name}"
+        if made in AUDIO_ENDINGS and wanted in AUDIO_ENDINGS - {made}:
+            format = wanted.removeprefix(".")
+            return cls(ResumableFile(to, f"{source}?format={format}"), path, {"format": format}, 0)
+        return cls(ResumableFile(to, source), path, {}, output.bytes)
+
+
+def is_audio_file(path: Path) -> bool:
+    """Whether a path is that of an audio file, which need not exist, and not of a folder."""
+    return path.suffix.lower() in AUDIO_ENDINGS and not path.is_dir()
 
 
 def file_name(output: Output, name: str) -> str:

@@ -17,18 +17,17 @@ from acestep_flows.client.call import Call, json_object, method_signature
 from acestep_flows.client.connection import (
     NO_MORE_EVENTS,
     PATIENCE,
+    OutputDownload,
     ServerAddress,
     ServerClient,
     faults_in,
     fields_as_given,
     ignore_progress,
-    open_download,
     reason_to_repeat,
     refuse_arguments,
     refuse_closed,
     upload_options,
 )
-from acestep_flows.client.download_file import ResumableFile
 from acestep_flows.client.feed import Feed, NumberedFeed, StreamFeed
 from acestep_flows.client.pages import PageTurner
 from acestep_flows.client.records import Asset, NumberedRunEvent, Run, RunEvent
@@ -200,8 +199,8 @@ class Client(ServerClient):
         """Download an output. Resumes after a lost connection; an incomplete file never gets its final name.
 
         Args:
-            to: a file, or an existing folder.
-            on_bytes: called with the bytes received so far and in all.
+            to: a file, or an existing folder. A file that ends in another audio format gets the output in that one.
+            on_bytes: called with the bytes received so far and in all (0 where that is not known).
 
         Returns:
             The path of the file.
@@ -211,16 +210,16 @@ class Client(ServerClient):
                 message says which, and `allowed` has the outputs that there are.
             StorageError: the file cannot be written.
         """
-        output, file = open_download(self.status(run), name, Path(to))
+        download = OutputDownload.open(self.status(run), name, Path(to))
         retries = self._server.retry_budget()
         while True:
             try:
-                reason = self._download(calls.output_path(run, name), file, lambda done: on_bytes(done, output.bytes))
+                reason = self._download(download, on_bytes)
             except httpx2.TransportError as error:
                 reason = error
             if reason is None:
-                return file.finish()
-            if file.advanced:
+                return download.file.finish()
+            if download.file.advanced:
                 retries.renew()
             time.sleep(retries.pause(reason))
 
@@ -258,15 +257,16 @@ class Client(ServerClient):
             if not feed.over:
                 time.sleep(retries.pause(reason))
 
-    def _download(self, path: str, file: ResumableFile, on_bytes: Callable[[int], None]) -> object | None:
+    def _download(self, download: OutputDownload, on_bytes: Callable[[int, int], None]) -> object | None:
         """Download what is missing of a file. Returns why that should be repeated, or None."""
-        with self._http.stream("GET", path, headers=file.headers()) as response:
+        path, query, file = download.path, download.query, download.file
+        with self._http.stream("GET", path, headers=file.headers(), params=query) as response:
             if not response.is_success:
                 response.read()
             reason = reason_to_repeat(response)
             if reason is None and file.begin(response.status_code, response.headers):
                 for chunk in response.iter_raw():
-                    on_bytes(file.write(chunk))
+                    on_bytes(file.write(chunk), download.bytes)
         return reason
 
     def _answer(self, call: Call[T]) -> T:

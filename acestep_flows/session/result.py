@@ -35,6 +35,8 @@ from acestep_flows.wording.phrases import allowing
 log = logging.getLogger(__name__)
 
 FORMATS = ("wav", "flac", "mp3", "ogg")
+UNWRITTEN = ("aac", "aif", "aiff", "caf", "json", "m4a", "mp4", "opus", "png", "txt", "webm", "wma")
+"""Endings of files that people may ask for, which are not written here. Any other one may be that of a folder."""
 MOST_SHOWN = 8
 """Songs that a notebook shows of one result: each is megabytes of page."""
 
@@ -177,23 +179,23 @@ class RunResult:
         Args:
             path: a folder, made if it is missing; or an audio file, beside which the others are written.
             name: the name that the files share, where `path` is a folder; None: a new one.
-            format: wav, flac, mp3 or ogg; None: what the file's extension says, else wav.
+            format: wav, flac, mp3 or ogg; None: what the extension of the file or of the name says, else wav.
             keep: outputs to write that are no audio, such as latents, as safetensors.
 
         Returns:
             The files, audio first, the recipe last.
 
         Raises:
-            InputError: an unknown format or output, or a name that files cannot have.
+            InputError: an unknown format or output, an extension of another format, or a name that files cannot have.
             StorageError: a file cannot be written.
         """
-        folder, stem, kind = _target(path, name, format)
+        target = output_target(path, name, format)
         keep = read_names(keep, "keep")
         for output in keep:
             if output not in self.outputs:
                 raise allowing(InputError(unlike("output", output, self.outputs), where="keep"), self.outputs)
-        stem = stem or unique_stem(self.graph)
-        return write_outputs(folder, stem, self.outputs, self.recipe, format=kind, keep=keep)
+        stem = target.stem or unique_stem(self.graph)
+        return write_outputs(target.folder, stem, self.outputs, self.recipe, format=target.format, keep=keep)
 
 
 def result_of(
@@ -238,36 +240,72 @@ def _songs(content: Any) -> Iterator[SongAudio]:
     return (leaf for leaf in leaves(content) if isinstance(leaf, SongAudio))
 
 
-def _target(path: str | PathLike[str], name: str | None, format: str | None) -> tuple[Path, str | None, str]:
-    """The folder, the shared name and the format that `RunResult.save` writes with."""
-    if format is not None and format not in FORMATS:
-        raise allowing(InputError(unlike("format", str(format), FORMATS), where="format"), FORMATS)
-    target = read_path(path, "path")
-    extension = target.suffix.removeprefix(".").lower()
-    if target.is_dir() or not extension or str(path).endswith(("/", os.sep)):
-        return target, None if name is None else check_name(name, "name"), format or "wav"
-    if extension not in FORMATS:
-        allowed = f"a folder, or a file that ends in {listing('.' + known for known in FORMATS)}"
-        raise InputError(f"no audio format {target.suffix!r}", where=str(target), allowed=allowed)
-    if name is not None:
-        raise InputError("name= cannot be used when path is a file")
-    if format not in (None, extension):
-        raise InputError(f"{format} for a file that ends in {target.suffix}", where="format", allowed=extension)
-    return target.parent, _checked_stem(target.stem, "path"), extension
+@dataclass(frozen=True)
+class OutputTarget:
+    """Where the files of a run go.
+
+    Attributes:
+        folder: theirs; it may be missing.
+        stem: the name that they share, without extension; None: a new one.
+        format: of audio: wav, flac, mp3 or ogg.
+    """
+
+    folder: Path
+    stem: str | None
+    format: str
 
 
-def check_name(name: str, where: str) -> str:
-    """Return `name` unchanged if the files of a run can share it: `beat`, not `beat.wav`.
+@dataclass(frozen=True)
+class TargetWords:
+    """What a door calls where files go, in its errors: `--out`, or `path`."""
+
+    path: str = "path"
+    name: str = "name"
+    format: str = "format"
+
+
+def output_target(
+    path: str | PathLike[str], name: str | None, format: str | None, words: TargetWords = TargetWords()
+) -> OutputTarget:
+    """Where files go by the path, name and format that a user gives. An ending gives the format: `beat.mp3` is mp3.
+
+    Args:
+        path: a folder, or an audio file beside which the others are written.
+        name: the name that the files share, where `path` is a folder.
+        format: of audio; None: as the ending says, else wav.
 
     Raises:
-        InputError: the extension of an audio format, which files get by their format, or as `check_stem`.
+        InputError: an unknown format, an ending that is another format, or a name that files cannot have.
     """
-    _checked_stem(name, where)
-    stem, _, extension = name.rpartition(".")
-    if extension.lower() in FORMATS:
-        what = f"{name!r} has an extension, which files get by their format"
-        raise InputError(what, where=where, allowed=f"{stem}, with format {extension.lower()}")
-    return name
+    if format is not None and format not in FORMATS:
+        raise allowing(InputError(unlike("format", str(format), FORMATS), where=words.format), FORMATS)
+    target = read_path(path, words.path)
+    extension = target.suffix.removeprefix(".").lower()
+    if target.is_file() and extension not in (*FORMATS, *UNWRITTEN):
+        raise InputError(f"{str(target)!r} is a file", where=words.path, allowed="a folder, or an audio file")
+    if target.is_dir() or extension not in (*FORMATS, *UNWRITTEN) or str(path).endswith(("/", os.sep)):
+        return OutputTarget(target, *_stem_and_format(name, format, words.name, words))
+    if name is not None:
+        what = f"{str(target)!r} names the file, and so does {words.name}"
+        raise InputError(what, where=words.path, allowed=f"a folder with {words.name}, or a file alone")
+    return OutputTarget(target.parent, *_stem_and_format(target.name, format, words.path, words))
+
+
+def _stem_and_format(name: str | None, format: str | None, where: str, words: TargetWords) -> tuple[str | None, str]:
+    """The stem and the format of files called `name`, which may have the ending of an audio format."""
+    if name is None:
+        return None, format or "wav"
+    stem, dot, extension = name.rpartition(".")
+    extension = extension.lower()
+    if not dot or extension not in (*FORMATS, *UNWRITTEN):
+        return _checked_stem(name, where), format or "wav"
+    if extension in UNWRITTEN:
+        endings = listing(f".{known}" for known in FORMATS)
+        raise InputError(f"{name!r}: no {extension} is written", where=where, allowed=f"a name that ends in {endings}")
+    if format not in (None, extension):
+        what = f"{format} for files called {name!r}"
+        raise InputError(what, where=words.format, allowed=f"{extension}, or another {where}")
+    return _checked_stem(stem, where), extension
 
 
 def _checked_stem(stem: str, where: str) -> str:

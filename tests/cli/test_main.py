@@ -97,14 +97,43 @@ def test_a_name_that_leads_elsewhere_is_refused(invoke: Invoke, tmp_path: Path, 
     assert not (tmp_path / "outputs").exists()
 
 
-@pytest.mark.parametrize(("name", "format"), [("beat.wav", "wav"), ("my.beat.MP3", "mp3")])
-def test_a_name_with_the_extension_of_audio_is_refused(invoke: Invoke, tmp_path: Path, name: str, format: str) -> None:
-    result = invoke("run", "text2music", *QUICK, "--name", name)
+@pytest.mark.parametrize(
+    ("options", "written", "magic"),
+    [
+        (["--name", "beat.flac"], "outputs/beat.flac", b"fLaC"),
+        (["--out", "songs/my.beat.OGG"], "songs/my.beat.ogg", b"OggS"),
+        (["--out", "take.2", "--format", "flac", "--name", "v1.5"], "take.2/v1.5.flac", b"fLaC"),
+    ],
+)
+def test_the_ending_of_a_name_is_the_format(
+    invoke: Invoke, tmp_path: Path, options: list[str], written: str, magic: bytes
+) -> None:
+    result = invoke("run", "text2music", *QUICK, *options)
+    assert result.exit_code == 0, result.stderr
+    assert lines(result.stdout)[0] == written
+    assert (tmp_path / written).read_bytes()[:4] == magic
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--name", "beat.mp3", "--format", "wav"],
+            "--format: wav for files called 'beat.mp3' (allowed: mp3, or another --name)",
+        ),
+        (["--out", "songs/a.wav", "--name", "b"], "--out: 'songs/a.wav' names the file, and so does --name"),
+        (
+            ["--name", "beat.m4a"],
+            "--name: 'beat.m4a': no m4a is written (allowed: a name that ends in .wav, ",
+        ),
+    ],
+)
+def test_names_that_contradict_are_refused_before_anything_runs(
+    invoke: Invoke, tmp_path: Path, options: list[str], message: str
+) -> None:
+    result = invoke("run", "text2music", *QUICK, *options)
     assert result.exit_code == 2
-    assert lines(result.stderr)[-1] == (
-        f"error: --name: {name!r} has an extension, which files get by their format "
-        f"(allowed: {name[:-4]}, with format {format})"
-    )
+    assert lines(result.stderr)[-1].startswith(f"error: {message}")
     assert not (tmp_path / "outputs").exists()
 
 

@@ -176,6 +176,18 @@ def test_fetch_output_fetches_the_audio_unless_told_otherwise(
     assert "there are: none, it is running" in early.stderr
 
 
+def test_fetch_output_writes_the_file_that_is_named_in_its_format(
+    invoke: Callable[..., Result], stub: Stub, tmp_path: Path
+) -> None:
+    result = invoke("fetch-output", RUN, "--out", "songs/night.mp3", "--quiet")
+    assert result.output == "songs/night.mp3\n"
+    assert (tmp_path / "songs" / "night.mp3").read_bytes() == SONG
+    assert stub.requests[-1].path.endswith("/outputs/audio?format=mp3")
+    two = invoke("fetch-output", RUN, "audio", "latents", "--out", "songs/night.mp3")
+    assert two.exit_code == 2
+    assert "--out: 'songs/night.mp3' is one file, but there are 2 outputs" in two.stderr
+
+
 def test_cancel_says_what_became_of_it(invoke: Callable[..., Result], stub: Stub) -> None:
     assert invoke("cancel", RUN).output == f"{RUN} stops at its next step\n"
     stub.answers = [json_answer(run("cancelled"), 202)]

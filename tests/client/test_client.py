@@ -668,15 +668,13 @@ def test_a_refused_upload_names_the_input(make: Any, stub: Stub, tmp_path: Path)
         assert refused.value.field == "tracks[0].audio"
 
 
-def test_a_file_with_the_ending_of_another_format_is_warned_of(
-    make: Any, stub: Stub, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_ending_of_a_file_is_the_format_that_is_fetched(make: Any, stub: Stub, tmp_path: Path) -> None:
     stub.otherwise = ranged
     with make(stub.url) as client:
-        client.fetch_output(RUN, "audio", tmp_path / "a.flac")
-        assert caplog.messages == []
-        client.fetch_output(RUN, "audio", tmp_path / "a.mp3")
-    assert caplog.messages == [f"{tmp_path / 'a.mp3'}: what is written is flac; output_in(run, 'audio', 'mp3') has mp3"]
+        for name in ("a.flac", "song", "a.MP3"):
+            client.fetch_output(RUN, "audio", tmp_path / name)
+    fetched = [request.path.partition("?")[2] for request in stub.requests if "/outputs/audio" in request.path]
+    assert fetched == ["", "", "format=mp3"]
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,9 @@ def test_a_result_is_saved_to_a_folder_or_as_a_file(result: RunResult, tmp_path:
     assert [path.name for path in file] == ["day.flac", "day.png", "day.json"]
     assert all(path.is_file() for path in folder + file)
     assert tags.read(folder[0]).recipe["graph"]["name"] == "text2music"
+    named = result.save(tmp_path / "songs", name="dawn.MP3")
+    assert [path.name for path in named] == ["dawn.mp3", "dawn.png", "dawn.json"]
+    assert result.save(tmp_path / "take.2", name="v1.5")[0] == tmp_path / "take.2" / "v1.5.wav"
     unnamed = result.save(tmp_path, format="ogg")
     assert unnamed[0].suffix == ".ogg"
     assert unnamed[0].name.startswith("text2music-")
@@ -98,13 +101,18 @@ def test_a_song_is_saved_with_its_recipe(result: RunResult, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("path", "options", "message"),
     [
-        ("a.aiff", {}, r"no audio format '.aiff' \(allowed: a folder, or a file that ends in .wav, .flac"),
+        ("a.aiff", {}, r"path: 'a.aiff': no aiff is written \(allowed: a name that ends in .wav, .flac"),
         ("songs", {"format": "aac"}, "format: no format 'aac'"),
         ("songs", {"keep": ["latent"]}, "keep: no output 'latent', nearest 'latents'"),
         ("songs", {"name": "../x"}, "name: '../x'"),
-        ("songs", {"name": "x.wav"}, r"name: 'x.wav' has an extension, .* \(allowed: x, with format wav\)"),
-        ("a.wav", {"name": "x"}, "name= cannot be used when path is a file"),
-        ("a.wav", {"format": "ogg"}, "format: ogg for a file that ends in .wav"),
+        ("songs", {"name": "x.m4a"}, "name: 'x.m4a': no m4a is written"),
+        (
+            "songs",
+            {"name": "x.wav", "format": "mp3"},
+            r"format: mp3 for files called 'x.wav' \(allowed: wav, or another name\)",
+        ),
+        ("a.wav", {"name": "x"}, "path: '.*a.wav' names the file, and so does name"),
+        ("a.wav", {"format": "ogg"}, r"format: ogg for files called 'a.wav' \(allowed: wav, or another path\)"),
     ],
 )
 def test_what_cannot_be_saved_is_one_line(
@@ -114,6 +122,12 @@ def test_what_cannot_be_saved_is_one_line(
         result.save(tmp_path / path, **options)
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(result: RunResult, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(InputError, match=r"notes' is a file \(allowed: a folder, or an audio file\)"):
+        result.save(tmp_path / "notes")
 
 
 def test_a_notebook_gets_a_player_and_a_picture(result: RunResult) -> None:
