@@ -18,6 +18,7 @@ from acestep_flows.cli.compare import compare
 from acestep_flows.cli.completion import GRAPH
 from acestep_flows.cli.encode import encode
 from acestep_flows.cli.graphs import graph, graphs, stages
+from acestep_flows.cli.helping import give_examples, help_command
 from acestep_flows.cli.json_output import comparison_content, json_option, print_json
 from acestep_flows.cli.operation import audit, queue
 from acestep_flows.cli.options import (
@@ -231,8 +232,9 @@ def doctor(checkpoint: str | None, lyric_vocab: Path | None, as_json: bool) -> N
 
 
 OTHERS = (adapter, adopt, audit, bulk, compare, encode, graph, graphs, queue, stages, studio, submit, train, usage)
-for command in (*COMMANDS, *OTHERS):
+for command in (*COMMANDS, *OTHERS, help_command):
     cli.add_command(command)
+give_examples(cli)
 
 
 def _run(session: Session, planned: PlannedRun, quiet: bool) -> RunResult:

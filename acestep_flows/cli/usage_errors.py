@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import IO, Any
 
@@ -17,11 +18,8 @@ _EXTRA = re.compile(r"Got unexpected extra arguments? \((.*)\)", re.DOTALL)
 _METAVAR_MARKS = re.compile(r"^\[|\[=.*|\.\.\.$|\]$")
 _CURLY = re.compile("[\u201c\u201d\u2018\u2019\u201e]")
 
-HELP = "help"
-NO_HELP_COMMAND = (
-    "no command 'help'; `acestep-flows --help` lists the commands, `acestep-flows run --help` the options of one, "
-    "`acestep-flows graph show NAME` the inputs of a graph"
-)
+SONGS = (".wav", ".flac", ".mp3", ".ogg", ".json")
+"""Endings of what --from reads."""
 DRY_RUN = "--dry-run"
 
 
@@ -67,8 +65,8 @@ def _words(error: click.ClickException) -> str:
 
 def _unknown_command(name: str, group: click.Group, context: click.Context | None) -> str:
     is_root = context is None or context.parent is None
-    if is_root and name == HELP:
-        return NO_HELP_COMMAND
+    if is_root and (group_name := _group_of(name, group)):
+        return f"no command {clip(name)!r}; there is `acestep-flows {group_name} {name}`"
     meant = _meant_graph(name, group) if is_root or group.name == "graph" else None
     if meant is not None:
         which = "it is a graph" if meant == name else f"nearest the graph {meant!r}"
@@ -76,7 +74,14 @@ def _unknown_command(name: str, group: click.Group, context: click.Context | Non
             f"no command {clip(name)!r}, {which}: `acestep-flows run {meant}` runs it, "
             f"`acestep-flows graph show {meant}` shows its inputs"
         )
-    return f"{no_such('command', name, group.commands)} (allowed: {listing(group.commands)})"
+    allowed = "; `acestep-flows help` lists the commands" if is_root else f" (allowed: {listing(group.commands)})"
+    return f"{no_such('command', name, group.commands)}{allowed}"
+
+
+def _group_of(name: str, group: click.Group) -> str:
+    """The group that has a command of this name; empty if none has."""
+    groups = ((key, one) for key, one in group.commands.items() if isinstance(one, click.Group))
+    return next((key for key, one in groups if name in one.commands), "")
 
 
 def _meant_graph(name: str, group: click.Group) -> str | None:
@@ -89,15 +94,18 @@ def _meant_graph(name: str, group: click.Group) -> str | None:
     return None if nearest(name, group.commands) else nearest(name, graphs)
 
 
-def _is_input(name: str) -> bool:
-    """Whether a graph has an input of this name, or one that is meant by it."""
+def _meant_input(name: str) -> str:
+    """The input of this name that a graph has, or the one that is meant by it in most; empty if there is none."""
     from acestep_flows.graph.library import Library
 
     try:
         declared = [one for graph in Library().graphs().values() for one in graph.inputs.values()]
     except (FlowsError, OSError):  # a folder of graphs that cannot be read is told by what reads it
-        return False
-    return any(name == one.name or name in one.similar for one in declared)
+        return ""
+    if any(name == one.name for one in declared):
+        return name
+    meant = Counter(one.name for one in declared if name in one.similar)
+    return max(meant, key=meant.__getitem__, default="")
 
 
 def _takes_inputs(context: click.Context | None) -> bool:
@@ -127,8 +135,8 @@ def _unknown_option(error: click.NoSuchOption) -> str:
 def _instead(name: str, near: str) -> str:
     """What to give in place of an option that a command with inputs does not have: an input, or options near it."""
     word = name.removeprefix("--").replace("-", "_")
-    if _is_input(word):
-        return f"; inputs are given as --set {word}=VALUE"
+    if meant := _meant_input(word):
+        return f"; inputs are given as --set {meant}=VALUE"
     if name == DRY_RUN:
         return "; `acestep-flows graph plan` shows what a run would compute"
     return f"{near or '; --help lists the options'}; inputs are given as --set NAME=VALUE"
@@ -145,6 +153,10 @@ def _unexpected(arguments: str, context: click.Context | None) -> str:
     first = arguments.split(" ", maxsplit=1)[0]
     if _CURLY.search(arguments):
         return f"unexpected argument {clip(arguments)!r}; quotes must be straight (\" or ') for the shell to see them"
+    if context is not None and context.command.name == "graphs":
+        return f"unexpected argument {clip(arguments)!r}; `acestep-flows graph show {clip(first)}` shows a graph"
+    if _takes_inputs(context) and "=" not in first and first.lower().endswith(SONGS) and "--from" in _options(context):
+        return f"unexpected argument {clip(arguments)!r}; a song to start from is given as --from {clip(arguments)}"
     if _takes_inputs(context):
         how = f"--set {clip(arguments)}" if "=" in first else "--set NAME=VALUE, in quotes where VALUE has blanks"
         return f"unexpected argument {clip(arguments)!r}; inputs are given as {how}"

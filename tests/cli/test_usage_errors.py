@@ -52,14 +52,17 @@ REPAINT = (
             "run text2music --verbose",
             "no option '--verbose'; --help lists the options; inputs are given as --set NAME=VALUE",
         ),
-        ("run text2music --length 30", f"no option '--length'{GIVEN} length=VALUE"),
+        ("run text2music --length 30", f"no option '--length'{GIVEN} duration=VALUE"),
+        ("run text2music --prompt folk", f"no option '--prompt'{GIVEN} tags=VALUE"),
         ("repaint --from song.wav", REPAINT),
         ("graph repaint", REPAINT),
         ("graph repaimt", REPAINT.replace("'repaint', it is a graph", "'repaimt', nearest the graph 'repaint'")),
+        ("show text2music", "no command 'show'; there is `acestep-flows graph show`"),
+        ("help ruun", "no command 'ruun', nearest 'run'; `acestep-flows help` lists the commands"),
+        ("graphs repaint", "unexpected argument 'repaint'; `acestep-flows graph show repaint` shows a graph"),
         (
-            "help run",
-            "no command 'help'; `acestep-flows --help` lists the commands, `acestep-flows run --help` the options of "
-            "one, `acestep-flows graph show NAME` the inputs of a graph",
+            "run repaint songs/song.wav --set span=1:2",
+            "unexpected argument 'songs/song.wav'; a song to start from is given as --from songs/song.wav",
         ),
     ],
 )
@@ -71,7 +74,7 @@ def test_a_wrong_option_says_what_is_right(command: str, line: str) -> None:
 
 def test_an_unknown_command_names_the_nearest() -> None:
     result = CliRunner().invoke(cli, ["graf"])
-    assert result.stderr.startswith("error: no command 'graf', nearest 'graph' (allowed: run, ")
+    assert result.stderr.startswith("error: no command 'graf', nearest 'graph'; `acestep-flows help` ")
 
 
 def test_a_group_that_takes_no_graphs_names_its_own_commands() -> None:

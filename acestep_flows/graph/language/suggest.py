@@ -10,6 +10,9 @@ from acestep_flows.graph.language.types import Declaration
 from acestep_flows.graph.language.wording import clip, listing, nearest
 from acestep_flows.values import Value
 
+PARTS = frozenset(("style", "genre", "mood", "bpm", "tempo", "key"))
+"""Similar words that are a part of what the input says: a mood stands among the tags."""
+
 
 def unknown_input(
     name: str,
@@ -39,7 +42,7 @@ def _meant(name: str, declared: Mapping[str, Declaration], value: Any, more: Ite
     close = nearest(name, [*declared, *more])
     meant = by_meaning(name, declared) or ("" if close else _of_its_type(value, declared))
     if meant:
-        return f", perhaps {described(declared[meant])}"
+        return f", perhaps {_described_for(name, declared[meant])}"
     return f", nearest {close!r}" if close else ""
 
 
@@ -52,7 +55,12 @@ def by_meaning(name: str, declared: Mapping[str, Declaration]) -> str:
 def suggestion(declared: Mapping[str, Declaration], name: str) -> str:
     """The input that is meant by `name`, with what it is; empty where no similar word tells."""
     meant = by_meaning(name, declared)
-    return described(declared[meant]) if meant else ""
+    return _described_for(name, declared[meant]) if meant else ""
+
+
+def _described_for(name: str, declared: Declaration) -> str:
+    word = name.strip().lower()
+    return f"{declared.name}: the {word} is among its words" if word in PARTS else described(declared)
 
 
 def described(declared: Declaration) -> str:

@@ -58,6 +58,8 @@ def test_further_names_are_allowed_too() -> None:
         ("singing2accompaniment", "source", "vocal: The vocal"),
         ("audio2audio", "source", "reference: What to stay near"),
         ("stemgen", "tags", "instrument: The instrument to add"),
+        ("text2music", "mood", "tags: the mood is among its words"),
+        ("text2music", "prompt", "tags: Comma-separated tags"),
     ],
 )
 def test_names_of_one_graph_are_understood_in_another(graph: str, name: str, meant: str) -> None:
