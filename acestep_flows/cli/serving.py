@@ -278,8 +278,8 @@ def follow(run: Run, server: str | None, quiet: bool, previews: Path | None) -> 
             if event.type == "continued" and not quiet:
                 click.echo("goes on after an interruption", err=True)
             if event.node and watched is None:
-                total = len(client.status(run.id).nodes)
-                watched = RemoteEvents(display.enter_context(show_run(total, quiet)))
+                stages = [node.stage for node in client.status(run.id).nodes]
+                watched = RemoteEvents(display.enter_context(show_run(stages, quiet)))
             if watched is not None:
                 watched.hear(event)
             if event.type == "preview" and previews is not None:

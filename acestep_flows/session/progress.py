@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from acestep_flows.errors import Cancelled, InputError
 from acestep_flows.graph.execution.events import ENDS, Event
 from acestep_flows.session.exit import is_exiting
 from acestep_flows.session.options import PLAIN_FUNCTION
+from acestep_flows.session.stage_words import NodeWords
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -56,17 +57,22 @@ class EventListener:
 
 
 @contextmanager
-def show_run(total: int, quiet: bool = False) -> Iterator[Callable[[Event], None]]:
-    """A listener for the events of a run of `total` nodes, which shows them on stderr."""
+def show_run(stages: Sequence[str], quiet: bool = False) -> Iterator[Callable[[Event], None]]:
+    """A listener for the events of a run, which shows them on stderr.
+
+    Args:
+        stages: the stage of every node of the run.
+        quiet: show nothing.
+    """
     if quiet:
         yield lambda event: None
     elif sys.stderr.isatty():
         from rich.progress import TextColumn
 
         with live_bars(TextColumn("{task.fields[steps]}")) as bars:
-            yield _LiveRun(bars, total).hear
+            yield _LiveRun(bars, stages).hear
     else:
-        yield _PlainRun(total).hear
+        yield _PlainRun(stages).hear
 
 
 def live_bars(*amounts: ProgressColumn) -> Bars:
@@ -78,35 +84,33 @@ def live_bars(*amounts: ProgressColumn) -> Bars:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def _named(event: Event) -> str:
-    return event.node if event.node == event.stage else f"{event.node} ({event.stage})"
-
-
-def _ending(event: Event) -> str:
+def _ending(words: str, event: Event) -> str:
     """The line of a node that is over; empty for other events."""
     if event.type == "finished":
-        return f"{_named(event)}: {event.seconds or 0.0:.1f} s"
+        return f"{words}: {event.seconds or 0.0:.1f} s"
     if event.type == "cached":
-        return f"{_named(event)}: cached"
-    return f"{_named(event)}: skipped" if event.type == "skipped" else ""
+        return f"{words}: cached"
+    return f"{words}: skipped" if event.type == "skipped" else ""
 
 
 class _PlainRun:
     """One line for each finished node, and every few seconds the step of a long one."""
 
-    def __init__(self, total: int) -> None:
-        self._total, self._done = total, 0
+    def __init__(self, stages: Sequence[str]) -> None:
+        self._total, self._done = len(stages), 0
+        self._words = NodeWords(stages)
         self._last_line: dict[str, float] = {}
 
     def hear(self, event: Event) -> None:
         if not event.node:
             return
+        words = self._words.of(event.node, event.stage)
         if event.type == "started":
             self._last_line[event.node] = time.monotonic()
         elif event.type == "progress" and time.monotonic() - self._last_line.get(event.node, 0.0) >= PLAIN_SECONDS:
             self._last_line[event.node] = time.monotonic()
-            click.echo(f"{_named(event)}: step {event.step} of {event.steps}", err=True)
-        elif line := _ending(event):
+            click.echo(f"{words}, step {event.step} of {event.steps}", err=True)
+        elif line := _ending(words, event):
             self._done += 1
             if self._total <= MOST_LINES or self._done == self._total:
                 click.echo(f"[{self._done}/{self._total}] {line}", err=True)
@@ -115,17 +119,19 @@ class _PlainRun:
 class _LiveRun:
     """A bar over all nodes and one for each node that runs; finished nodes become plain lines above."""
 
-    def __init__(self, bars: Bars, total: int) -> None:
-        self._bars, self._total = bars, total
+    def __init__(self, bars: Bars, stages: Sequence[str]) -> None:
+        self._bars, self._total = bars, len(stages)
+        self._words = NodeWords(stages)
         self._tasks: dict[str, TaskID] = {}
-        self._all = bars.add_task("all", total=total, steps=f"0 of {total} nodes")
+        self._all = bars.add_task("all", total=self._total, steps=self._share_done(0))
         self._done = 0
 
     def hear(self, event: Event) -> None:
         if not event.node:
             return
+        words = self._words.of(event.node, event.stage)
         if event.type == "started":
-            self._tasks[event.node] = self._bars.add_task(escaped(_named(event)), total=None, steps="")
+            self._tasks[event.node] = self._bars.add_task(escaped(words), total=None, steps="")
         elif event.type == "progress" and event.node in self._tasks:
             steps = f"step {event.step} of {event.steps}"
             self._bars.update(self._tasks[event.node], completed=event.step, total=event.steps, steps=steps)
@@ -133,10 +139,13 @@ class _LiveRun:
             if event.node in self._tasks:
                 self._bars.remove_task(self._tasks.pop(event.node))
             self._done += 1
-            self._bars.update(self._all, completed=self._done, steps=f"{self._done} of {self._total} nodes")
-            line = _ending(event)
+            self._bars.update(self._all, completed=self._done, steps=self._share_done(self._done))
+            line = _ending(words, event)
             if line and self._total <= MOST_LINES:
                 self._bars.console.print(line, style="dim", markup=False, highlight=False)
+
+    def _share_done(self, done: int) -> str:
+        return f"{done} of {self._total} stages"
 
 
 def escaped(text: str) -> str:

@@ -308,7 +308,7 @@ class Session:
         with ExitStack() as stack:
             callback = progress if callable(progress) else ignore_event
             if progress is True:
-                callback = stack.enter_context(show_run(len(planned.plan.nodes)))
+                callback = stack.enter_context(show_run([node.stage for node in planned.plan.nodes.values()]))
             notes = self._told.begin(planned, self._checkpoint)
             listener = EventListener(callback, handle.cancel)
             run = PlanRun(self.scheduler, planned.plan, replace(options, on_event=listener.hear))

@@ -13,6 +13,8 @@ from acestep_flows.client import RunEvent
 from acestep_flows.errors import FlowsError
 from acestep_flows.graph.execution.events import Event, EventType
 from acestep_flows.session import progress as run_progress
+from acestep_flows.session.stage_words import WORDS, NodeWords
+from acestep_flows.stages.registry import stages
 from acestep_flows.weights.download import TransferProgress
 
 
@@ -37,24 +39,35 @@ RUN = [
     event("failed", "mix", "mix", error=FlowsError("loud")),
     event("failed", "", "", error=FlowsError("loud")),
 ]
+STAGES = ["sample", "sample", "vocode", "trim", "mix"]
+
+
+def test_every_stage_has_words() -> None:
+    assert WORDS.keys() == stages().keys()
+    assert len(set(WORDS.values())) == len(WORDS)
+
+
+def test_a_stage_of_its_own_kind_needs_no_name() -> None:
+    assert NodeWords(["sample", "vocode"]).of("take", "sample") == "sampling"
+    assert NodeWords(["sample", "sample"]).of("take", "sample") == "sampling (take)"
 
 
 def test_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_progress, "PLAIN_SECONDS", 0.0)
-    with progress.show_run(4) as hear:
+    with progress.show_run(STAGES) as hear:
         for happening in RUN:
             hear(happening)
     assert capsys.readouterr().err.splitlines() == [
-        "take[3] (sample): step 1 of 2",
-        "take[3] (sample): step 2 of 2",
-        "[1/4] take[3] (sample): 1.2 s",
-        "[2/4] song (vocode): cached",
-        "[3/4] trim: skipped",
+        "sampling (take[3]), step 1 of 2",
+        "sampling (take[3]), step 2 of 2",
+        "[1/5] sampling (take[3]): 1.2 s",
+        "[2/5] making the waveform: cached",
+        "[3/5] trimming: skipped",
     ]
 
 
 def test_steps_are_told_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.show_run(1) as hear:
+    with progress.show_run(["sample"]) as hear:
         hear(event("started"))
         for step in range(1000):
             hear(event("progress", step=step, steps=1000))
@@ -62,25 +75,25 @@ def test_steps_are_told_now_and_then(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_large_graphs_are_not_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.show_run(1000) as hear:
+    with progress.show_run(["sample"] * 1000) as hear:
         for number in range(1000):
             hear(event("finished", f"take[{number}]", seconds=0.0))
-    assert capsys.readouterr().err.splitlines() == ["[1000/1000] take[999] (sample): 0.0 s"]
+    assert capsys.readouterr().err.splitlines() == ["[1000/1000] sampling (take[999]): 0.0 s"]
 
 
 def test_a_terminal_gets_bars_and_keeps_the_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    with progress.show_run(4) as hear:
+    with progress.show_run(STAGES) as hear:
         for happening in RUN:
             hear(happening)
     shown = terminal.getvalue()
-    assert "take[3] (sample): 1.2 s" in shown
-    assert "song (vocode): cached" in shown
+    assert "sampling (take[3]): 1.2 s" in shown
+    assert "making the waveform: cached" in shown
 
 
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.show_run(1, quiet=True) as hear, progress.show_transfers(quiet=True) as hear_transfer:
+    with progress.show_run(["sample"], quiet=True) as hear, progress.show_transfers(quiet=True) as hear_transfer:
         hear(event("finished", seconds=1.0))
         hear_transfer(TransferProgress("weights", "download", 1, 2))
     assert capsys.readouterr() == ("", "")

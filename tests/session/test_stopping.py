@@ -24,7 +24,7 @@ def test_progress_is_shown_or_handed_over(session: Session, capsys: pytest.Captu
     assert (events[0].type, events[-1].type) == ("started", "finished")
     assert capsys.readouterr().err == ""
     session.run("text2music", **SONG, progress=True)
-    assert "[6/6] song (vocode): " in capsys.readouterr().err
+    assert "[6/6] making the waveform: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("progress", "shown"), [(1, "1"), ("yes", "text 'yes'"), (None, "null")])
