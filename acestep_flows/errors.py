@@ -286,10 +286,19 @@ class Overloaded(FlowsError):
 
 
 class RateLimited(Overloaded):
-    """This caller asks for too much at once; others are served."""
+    """This caller asks for too much at once; others are served.
+
+    Args:
+        limit: which limit of its key was reached: `requests_per_minute`, `runs`, `streams`, `compute_seconds_per_day`
+            or `stored_bytes`; empty if that is not known.
+    """
 
     code = "rate_limited"
     status = 429
+
+    def __init__(self, what: str, *, retry_after: float = 1.0, limit: str = "") -> None:
+        self.limit = limit
+        super().__init__(what, retry_after=retry_after)
 
 
 class QuotaExceeded(RateLimited):

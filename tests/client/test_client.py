@@ -167,6 +167,19 @@ def test_error_responses_raise_the_errors_of_the_library(
         assert caught.value.code == "of_the_future"
 
 
+def test_a_refusal_says_which_limit_was_reached(make: Any, stub: Stub) -> None:
+    stub.answers = [
+        fault("rate_limited", "slowly", 429, limit="requests_per_minute"),
+        fault("quota_exceeded", "enough", 429, limit="stored_bytes"),
+        fault("rate_limited", "slowly", 429),
+    ]
+    with make(stub.url, patience=0) as client:
+        for limit in ("requests_per_minute", "stored_bytes", ""):
+            with pytest.raises(RateLimited) as refused:
+                client.me()
+            assert refused.value.limit == limit
+
+
 def test_an_error_has_its_field_and_what_is_allowed(make: Any, stub: Stub) -> None:
     stub.answers = [
         fault("invalid_input", "duration: 900 (allowed: 1 to 240 s)", 422, field="duration", allowed="1 to 240 s"),

@@ -145,7 +145,8 @@ class Streams:
             Overloaded: the server's limit is reached.
         """
         if self._at_its_share(owner):
-            raise RateLimited(f"{self._open[owner]} streams of this key are open, which is its limit", retry_after=5)
+            what = f"{self._open[owner]} streams of this key are open, which is its limit"
+            raise RateLimited(what, retry_after=5, limit="streams")
         if not self.has_room(owner):
             raise Overloaded(f"{self.open} streams are open, which is the limit; try again later", retry_after=5)
 

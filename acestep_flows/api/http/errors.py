@@ -1,5 +1,5 @@
 """Turns every error into a response of one form: `{"error": {"code", "message", "node", "field"?, "allowed"?,
-"problems"?}}`.
+"limit"?, "problems"?}}`.
 
 Messages go to untrusted clients, so folders of the server are removed from them.
 """
@@ -93,7 +93,7 @@ def status_of(code: str) -> int:
 def error_body(error: FlowsError, redact: Redactor = NO_REDACTION) -> dict[str, Any]:
     """An error as the body of a response."""
     fault: dict[str, Any] = {"code": error.code, "message": redact(error.public), "node": node_of(error) or None}
-    for name in ("field", "allowed"):
+    for name in ("field", "allowed", "limit"):
         if text := getattr(error, name, ""):
             fault[name] = redact(text)
     if isinstance(error, InputError) and error.faults:

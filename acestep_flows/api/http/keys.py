@@ -132,7 +132,8 @@ class Keyring:
             RateLimited: the key made more requests than it may.
         """
         if wait := self._buckets[key.name].take():
-            raise RateLimited(f"more than {key.requests_per_minute} requests per minute", retry_after=wait)
+            what = f"more than {key.requests_per_minute} requests per minute"
+            raise RateLimited(what, retry_after=wait, limit="requests_per_minute")
         return key
 
     def named(self, name: str) -> Key | None:

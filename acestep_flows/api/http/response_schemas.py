@@ -42,6 +42,11 @@ class Fault(Model):
         None, description="The field, parameter or header that is wrong, where there is one.", examples=["duration"]
     )
     allowed: str | None = Field(None, description="What it may be, in words.", examples=["0.1 to 240 s"])
+    limit: str | None = Field(
+        None,
+        description="With status 429: the limit of the key that was reached, as /v1/me names it, or `streams`.",
+        examples=["runs"],
+    )
     problems: list[Problem] | None = Field(None, description="All problems of a graph.")
     faults: list[FieldFault] | None = Field(
         None,

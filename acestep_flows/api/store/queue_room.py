@@ -39,6 +39,7 @@ class QueueRoom:
             raise RateLimited(
                 f"{limits.owned} {runs} of this key {are} queued or running, which is its limit",
                 retry_after=self._wait(),
+                limit="runs",
             )
 
     def take(self, owner: str) -> None:

@@ -234,11 +234,13 @@ def test_a_server_with_keys_asks_for_them(strict: Checkpoint, tmp_path: Path) ->
         assert client.post("/v1/runs", json=body, headers=theirs).status_code == 202
         second = client.post("/v1/runs", json=body, headers=theirs)
         assert (second.status_code, second.json()["error"]["code"]) == (429, "rate_limited")
+        assert second.json()["error"]["limit"] == "runs"
         assert int(second.headers["retry-after"]) >= 1
         assert client.post("/v1/runs", json=body, headers={"X-API-Key": secret}).status_code == 202
         assert client.get("/v1/runs", headers={"X-API-Key": slow}).status_code == 200
         limited_answer = client.get("/v1/runs", headers={"X-API-Key": slow})
         assert (limited_answer.status_code, limited_answer.json()["error"]["code"]) == (429, "rate_limited")
+        assert limited_answer.json()["error"]["limit"] == "requests_per_minute"
         assert int(limited_answer.headers["retry-after"]) > 1
 
 
