@@ -275,30 +275,21 @@ class Unreachable(FlowsError):
 
 
 class Overloaded(FlowsError):
-    """No room now; `retry_after` is in seconds."""
+    """No room now; `retry_after` is in seconds. `limit` names the limit of the caller's key that was reached, if any."""
 
     code = "overloaded"
     status = 503
 
-    def __init__(self, what: str, *, retry_after: float = 1.0) -> None:
-        self.what, self.retry_after = what, retry_after
+    def __init__(self, what: str, *, retry_after: float = 1.0, limit: str = "") -> None:
+        self.what, self.retry_after, self.limit = what, retry_after, limit
         super().__init__(what)
 
 
 class RateLimited(Overloaded):
-    """This caller asks for too much at once; others are served.
-
-    Args:
-        limit: which limit of its key was reached: `requests_per_minute`, `runs`, `streams`, `compute_seconds_per_day`
-            or `stored_bytes`; empty if that is not known.
-    """
+    """This caller asks for too much at once; others are served."""
 
     code = "rate_limited"
     status = 429
-
-    def __init__(self, what: str, *, retry_after: float = 1.0, limit: str = "") -> None:
-        self.limit = limit
-        super().__init__(what, retry_after=retry_after)
 
 
 class QuotaExceeded(RateLimited):

@@ -8,6 +8,8 @@ from acestep_flows.graph.execution.timings import Estimate, Timings
 from acestep_flows.runtime.serving.pool import Pool
 
 FILE = "bulk-timings.json"
+SAVE_SECONDS = 5.0
+"""Between two writes while a job goes on."""
 OF_RUNS = "timings.json"
 """The file of single runs, beside it."""
 
@@ -23,7 +25,7 @@ class JobTimings(Timings):
     """
 
     def __init__(self, folder: Path, pool: Pool) -> None:
-        super().__init__(folder / FILE)
+        super().__init__(folder / FILE, SAVE_SECONDS)
         self._pool = pool
         self._of_runs = Timings(folder / OF_RUNS)
 

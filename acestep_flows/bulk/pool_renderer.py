@@ -33,7 +33,7 @@ class PoolRenderer:
         work: of the job.
         pool: the processes.
         address: of a Ray cluster; None: start Ray on this machine.
-        timings: where computed stages are recorded; saved with `close`.
+        timings: where computed stages are recorded; saved on the way, and with `close`.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class PoolRenderer:
                 meter.worked(delivered.began, delivered.busy)
                 for call in delivered.timed:
                     self._timings.record(*call)
+                self._timings.save_between()  # a job that is killed does not come to its end
                 yield by_id[delivered.id], delivered.result
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from acestep_flows.cli.json_output import json_option, print_json
-from acestep_flows.cli.options import FILE, print_lines
+from acestep_flows.cli.options import FILE, png_option, print_lines
 
 if TYPE_CHECKING:
     from acestep_flows.audio.locality import Change
@@ -27,7 +27,7 @@ NANO_PHASES = (
 @click.command()
 @click.argument("first", metavar="A", type=FILE)
 @click.argument("second", metavar="B", type=FILE)
-@click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture to this file.")
+@png_option
 @json_option
 def compare(first: Path, second: Path, png: Path | None, as_json: bool) -> None:
     """Compare songs A and B: whether they are the same, how loud they differ in each second, how their recipes do.

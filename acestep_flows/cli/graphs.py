@@ -17,6 +17,7 @@ from acestep_flows.cli.options import (
     library_option,
     open_session,
     planned_by_options,
+    png_option,
     print_lines,
     session_options,
     set_option,
@@ -72,7 +73,7 @@ def graph() -> None:
 @click.option("--json", "form", flag_value="json", help="The JSON Schema of its inputs.")
 @click.option("--dot", "form", flag_value="dot", help="A picture for Graphviz.")
 @click.option("--mermaid", "form", flag_value="mermaid", help="A picture for Markdown.")
-@click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture to this file.")
+@png_option
 def show(name: str, folders: tuple[Path, ...], form: str | None, png: Path | None) -> None:
     """Show the inputs, nodes and outputs of graph NAME."""
     from acestep_flows.cli.listing import written_lines

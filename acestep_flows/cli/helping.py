@@ -86,12 +86,15 @@ def help_command(context: click.Context, command: tuple[str, ...]) -> None:
 
 
 def give_examples(group: click.Group, prefix: str = "") -> None:
-    """Give every command below `group` its example and its summary."""
+    """Give every command below `group` its example and its summary, and call folders so."""
     for name, command in group.commands.items():
         path = f"{prefix}{name}"
         command.short_help = SUMMARIES.get(path, command.short_help)
         if path in EXAMPLES:
             example = f"\b\nExample:\n  acestep-flows {EXAMPLES[path]}"
             command.epilog = "\n\n".join(filter(None, [example, command.epilog]))
+        for param in command.params:
+            if isinstance(param.type, click.Path) and not param.type.file_okay:
+                param.metavar = param.metavar or "FOLDER"
         if isinstance(command, click.Group):
             give_examples(command, f"{path} ")

@@ -38,6 +38,20 @@ class Seconds(click.ParamType[float]):
         return seconds
 
 
+class PngFile(click.Path):
+    """The path of a picture that is written."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, which ends in `.png`."""
+        path = Path(value)
+        if path.suffix.lower() != ".png":
+            self.fail(f"{str(path)!r} (allowed: a file that ends in .png)", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 SECONDS = Seconds()
 
 NO_GRAPH = "no GRAPH; name one, or give --from FILE for that of a recipe"
@@ -47,6 +61,7 @@ INPUTS_HELP = "`acestep-flows graph show GRAPH` lists the inputs of a graph, whi
 CHECKPOINT_HELP = "Weights in the published layout: a folder, a fetched model of the hub, or 'embedded'."
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
+png_option = click.option("--png", type=PngFile(), help="Write a picture to this file.")
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 

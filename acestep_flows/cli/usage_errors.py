@@ -9,10 +9,12 @@ from typing import IO, Any
 
 import click
 
+from acestep_flows.cli.helping import EXAMPLES
 from acestep_flows.errors import FlowsError
 from acestep_flows.wording.phrases import between, clip, listing, nearest, no_such
 
 _REFUSED = re.compile(r"(.+?) is not (?:a valid|in the range|one of)", re.DOTALL)
+_WRONG_PLACE = re.compile(r"(?:File|Directory) ('.*') is a (directory|file)", re.DOTALL)
 _QUOTED = re.compile(r"'(.*)'", re.DOTALL)
 _EXTRA = re.compile(r"Got unexpected extra arguments? \((.*)\)", re.DOTALL)
 _METAVAR_MARKS = re.compile(r"^\[|\[=.*|\.\.\.$|\]$")
@@ -50,7 +52,7 @@ def _words(error: click.ClickException) -> str:
     if isinstance(error, click.BadOptionUsage) and "requires" in error.message:
         return f"{error.option_name}: missing its value"
     if isinstance(error, click.MissingParameter):
-        return f"{_label(error)}: missing{_allowed(error.param)}"
+        return f"{_label(error)}: missing{_allowed(error.param)}{_as_in_example(error.ctx)}"
     if isinstance(error, click.BadParameter):
         return f"{_label(error)}: {_refusal(error)}"
     message = error.format_message().rstrip(".")
@@ -61,6 +63,11 @@ def _words(error: click.ClickException) -> str:
         if message.startswith("No such command") and isinstance(command, click.Group):
             return _unknown_command(message.split("'")[1], command, error.ctx)
     return message[:1].lower() + message[1:]
+
+
+def _as_in_example(context: click.Context | None) -> str:
+    path = context.command_path.partition(" ")[2] if context is not None else ""
+    return f"; such as `acestep-flows {EXAMPLES[path]}`" if path in EXAMPLES else ""
 
 
 def _unknown_command(name: str, group: click.Group, context: click.Context | None) -> str:
@@ -123,6 +130,8 @@ def _unknown_option(error: click.NoSuchOption) -> str:
     name = error.option_name
     close = _near_options(name, error.possibilities or [])
     hint = f", nearest {' or '.join(map(repr, close))}" if close else ""
+    if len(name) == 2:  # click reads the letters behind one dash one by one
+        return f"no option {name!r}; names of options have two dashes, such as --help"
     if name == "--from":
         return "no option '--from' here; run, graph plan and submit have it"
     if name == "--audio" and "--format" in _options(error.ctx):
@@ -178,6 +187,9 @@ def _refusal(error: click.BadParameter) -> str:
     """The value, and what is allowed."""
     message = error.message.rstrip(".")
     found, allowed = _REFUSED.match(message), _allowed(error.param)
+    if place := _WRONG_PLACE.match(message):
+        is_folder = place[2] == "directory"
+        return f"{place[1]} is a {'folder' if is_folder else 'file'} (allowed: a {'file' if is_folder else 'folder'})"
     if found is None or not allowed:
         return message[:1].lower() + message[1:]
     quoted = _QUOTED.fullmatch(found[1])

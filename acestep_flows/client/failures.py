@@ -40,7 +40,7 @@ def failure(fault: Mapping[str, Any], retry_after: float = 1.0) -> FlowsError:
         error.__dict__["code"] = code
     if isinstance(error, (Overloaded, Unavailable)):
         error.retry_after = retry_after
-    if isinstance(error, RateLimited):
+    if isinstance(error, Overloaded):
         error.limit = str(fault.get("limit") or "")
     return error
 

@@ -150,6 +150,14 @@ def test_another_number_of_steps_is_not_known(tmp_path: Path, scheduler: Schedul
     assert line.endswith("sample: not known before a first run on this machine with as many steps")
 
 
+def test_a_job_that_is_killed_leaves_its_times(tmp_path: Path) -> None:
+    pool = Pool.read("local")
+    timings = JobTimings(tmp_path, pool)
+    timings.record("sample", "cpu-float32", 60, 7.0, 10)
+    timings.save_between()  # with the first song, and nobody closes anything
+    assert JobTimings(tmp_path, pool).estimate("sample", "cpu-float32", 60) == Estimate(7.0, 10)
+
+
 def test_times_of_jobs_are_kept_by_threads_and_go_before_those_of_single_runs(tmp_path: Path) -> None:
     local, other = Pool.read("local"), local_pool(1)
     of_runs = Timings(tmp_path / "timings.json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
+from acestep_flows.cli.helping import EXAMPLES
 from acestep_flows.cli.main import cli
 
 GIVEN = "; inputs are given as --set"
@@ -12,6 +13,8 @@ REPAINT = (
     "no command 'repaint', it is a graph: `acestep-flows run repaint` runs it, "
     "`acestep-flows graph show repaint` shows its inputs"
 )
+
+SUCH_AS = "; such as `acestep-flows "
 
 
 @pytest.mark.parametrize(
@@ -38,8 +41,20 @@ REPAINT = (
         ("run text2music --device", "--device: missing its value"),
         ("replay nowhere", "FILE: file 'nowhere' does not exist"),
         ("compare pyproject.toml nowhere", "B: file 'nowhere' does not exist"),
-        ("adapter merge --checkpoint embedded --out a", "PATH|NAME: missing"),
-        ("train lora", "RECIPE: missing"),
+        (
+            "adapter merge --checkpoint embedded --out a",
+            f"PATH|NAME: missing{SUCH_AS}{EXAMPLES['adapter merge']}`",
+        ),
+        (
+            "train lora",
+            f"RECIPE: missing{SUCH_AS}{EXAMPLES['train']}`",
+        ),
+        ("bulk", f"--graph: missing{SUCH_AS}bulk songs.csv --graph text2music --out songs --dry-run`"),
+        ("graph show", f"NAME: missing{SUCH_AS}graph show repaint`"),
+        ("run text2music -set tags=pop", "no option '-s'; names of options have two dashes, such as --help"),
+        ("replay tests", "FILE: 'tests' is a folder (allowed: a file)"),
+        ("serve --home README.md", "--home: 'README.md' is a file (allowed: a folder)"),
+        ("compare README.md README.md --png a.jpg", "--png: 'a.jpg' (allowed: a file that ends in .png)"),
         ("train foo x --out a", "KIND: 'foo' (allowed: diffusion, lora, control, autoencoder, decoder)"),
         ("bulk --graph x --out a --retries 101", "--retries: 101 (allowed: a whole number, 0 to 100)"),
         ("graph sho", "no command 'sho', nearest 'show' (allowed: show, check, plan)"),
