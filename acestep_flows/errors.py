@@ -275,7 +275,7 @@ class Unreachable(FlowsError):
 
 
 class Overloaded(FlowsError):
-    """No room now; `retry_after` is in seconds. `limit` names the limit of the caller's key that was reached, if any."""
+    """No room now; `retry_after` is in seconds. `limit` is the limit of the caller's key that was reached, if any."""
 
     code = "overloaded"
     status = 503
