@@ -57,7 +57,10 @@ def refused(what: str, allowed: Allowed, field: str = "") -> PydanticCustomError
 def unknown_field(name: str, fields: Iterable[str]) -> PydanticCustomError:
     """The error for a field that does not exist."""
     names = list(fields)
-    return refused("no such field" + _suggestion(name, names), names, name)
+    hint = _suggestion(name, names)
+    if not hint and INPUTS in names:
+        hint = f"; inputs of the graph stand in {INPUTS!r}"
+    return refused("no such field" + hint, names, name)
 
 
 def _input_error(detail: Mapping[str, Any], words: Vocabulary) -> InputError:

@@ -164,6 +164,8 @@ def test_unknown_fields_are_refused_with_the_nearest_one(door: Door, operations:
 def test_the_walk_of_a_newcomer(door: Door) -> None:
     error = fault(door.client.post("/v1/runs", json={"graph": "text2music", "input": {"tags": "x"}}), 422)
     assert error["message"].startswith("input: no such field; did you mean 'inputs'? (allowed: ")
+    flat = fault(door.client.post("/v1/runs", json={"graph": "text2music", "tags": "x"}), 422)
+    assert flat["message"].startswith("tags: no such field; inputs of the graph stand in 'inputs' (allowed: ")
 
 
 def test_values_of_the_wrong_type_name_their_field(door: Door, operations: list[Any]) -> None:
