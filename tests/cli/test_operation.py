@@ -31,7 +31,7 @@ def test_pause_and_resume(home: Home) -> None:
     paused = call(home, "queue", "pause", "--reason", "new weights")
     assert "by command line" in paused.output
     assert paused.output.endswith("(new weights)\n")
-    assert home.switches.stops("any")
+    assert home.leases.claim("any") is None
     assert "the queue is paused since 20" in call(home, "queue", "show").output
     content = json.loads(call(home, "queue", "show", "--json").output)
     assert (content["queued"], content["paused"]["reason"]) == (1, "new weights")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_flows.api.execution.accepted_run import RunPlanner
 from acestep_flows.api.execution.active_run import ActiveRun
+from acestep_flows.api.execution.held_runs import HeldRuns
 from acestep_flows.api.execution.outage_log import OutageLog
 from acestep_flows.api.execution.previews import LONGEST, PreviewMaker
 from acestep_flows.api.execution.run_journal import Journal, node_weights
@@ -33,6 +34,7 @@ from acestep_flows.api.store.claims import end_state
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import ClaimedRun, NodeRecord, RunState
 from acestep_flows.api.store.retention import RetentionPolicy, sweep
+from acestep_flows.api.store.switches import REFRESH_SECONDS
 from acestep_flows.api.store.totals import fold_totals
 from acestep_flows.audio.kept_encodings import KeptEncodings
 from acestep_flows.errors import Cancelled, FlowsError, StorageError, Unavailable
@@ -105,14 +107,15 @@ class Executor:
         self._tracer, self._traces = tracer, tracer is not None or has_provider()
         self.failures, self._outages = Counter[str](), OutageLog(log)
         self.ended = False
-        self._active, self._draining = dict[str, ActiveRun](), False
+        self._draining = False
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
-        self._write_lock = asyncio.Lock()
         # What they write at the same time goes into one transaction.
         self._store = StoreThreads(2 + min(slots, MOST_WRITERS), "store")
         self._files = StoreThreads(2, "outputs")
+        self._held = HeldRuns(self.name, home.leases, self._store, self._notifier)
+        self._active, self._write_lock = self._held.active, self._held.write_lock
 
     @property
     def active_runs(self) -> tuple[str, ...]:
@@ -128,8 +131,11 @@ class Executor:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._repeat("claim", self._poll, self._claim, self._wake))
-                group.create_task(self._repeat("renew", self._home.leases.seconds / RENEWALS_PER_LEASE, self._renew))
-                group.create_task(self._repeat("write", self._poll, self._cancel_and_write))
+                renew, write = partial(self._held.renew, self.slots), self._held.cancel_and_write
+                group.create_task(self._repeat("renew", self._home.leases.seconds / RENEWALS_PER_LEASE, renew))
+                group.create_task(self._repeat("write", self._poll, write))
+                switches = partial(self._store.call, self._home.switches.read)  # for readiness; claims heed them anyway
+                group.create_task(self._repeat("switches", REFRESH_SECONDS, switches))
                 expire, requeue = self._home.leases.expire_queued, self._home.leases.requeue_orphans
                 group.create_task(self._repeat("expire", 1.0, partial(self._store.call, expire)))
                 group.create_task(self._repeat("requeue", 5.0, partial(self._store.call, requeue)))
@@ -141,7 +147,7 @@ class Executor:
         finally:
             self.ended = True
             self._stopping.set()
-            await self._release_all()
+            await self._held.release_all()
             with contextlib.suppress(StorageError):
                 self._home.leases.remove_executor(self.name)
             self._store.shutdown()
@@ -176,8 +182,6 @@ class Executor:
 
     async def _claim(self) -> None:
         self._wake.clear()
-        if await self._store.call(self._home.switches.stops, self.name):
-            return
         while (free := self.slots - len(self._active)) > 0 and not self._draining:
             claim = self._store.call(self._home.leases.claim_several, self.name, free, tuple(self._active))
             if not (claimed := await claim):
@@ -191,61 +195,12 @@ class Executor:
         self._active[work.lease.run] = work
         work.task = asyncio.create_task(self._run_one(work))
 
-    async def _renew(self) -> None:
-        works = list(self._active.values())
-        leases = [work.lease for work in works]
-        held = await self._store.call(self._home.leases.renew, self.name, self.slots, leases)
-        self._drop_lost([work for work in works if work.lease.run not in held])
-
-    async def _cancel_and_write(self) -> None:
-        """Stop the runs with a cancellation request, and write the changes of all."""
-        if not self._active:
-            return
-        for run in await self._store.call(self._home.leases.cancel_requests, self.name):
-            if (work := self._active.get(run)) is not None and not work.cancelled:
-                work.cancel()
-        await self._write()
-
-    async def _write(self) -> None:
-        """Write the changes of all active runs in one transaction."""
-        async with self._write_lock:
-            works = [work for work in self._active.values() if not (work.lost or work.ending)]
-            batch = [(work, new) for work in works if (new := work.take_changes()) is not None]
-            if not batch:
-                return
-            try:
-                held = await self._store.call(self._home.leases.record, {work.lease: new for work, new in batch})
-            except StorageError:
-                for work, changes in batch:
-                    work.restore(changes)
-                raise
-        self._notifier.notify(work.lease.run for work, _ in batch)
-        self._drop_lost([work for work, _ in batch if work.lease not in held])
-
-    def _drop_lost(self, works: list[ActiveRun]) -> None:
-        """Stop the runs whose lease another executor holds."""
-        for work in works:
-            if work.task is not None and not work.task.done() and not (work.lost or work.ending):
-                log.warning("run %s was claimed by another executor; it stops here", work.lease.run)
-                work.lost = True
-                work.task.cancel()
-
-    async def _release_all(self) -> None:
-        """Stop the active runs and wait for them. A run whose end is being written is not interrupted."""
-        for work in self._active.values():
-            if work.task is not None and not work.ending:
-                work.task.cancel()
-        if tasks := [work.task for work in self._active.values() if work.task is not None]:
-            await asyncio.wait(tasks)
-
     async def _run_one(self, work: ActiveRun) -> None:
         """Work on a run until it ends, or until it is released or lost."""
         try:
             await self._run_to_end(work)
         except asyncio.CancelledError:
-            if not work.lost:
-                with contextlib.suppress(StorageError):
-                    await self._store.call(self._home.leases.release, work.lease)
+            await self._held.release(work)
         except Exception:  # the lease is no longer renewed, so another executor claims the run and ends it
             log.exception("run %s: its end cannot be written", work.lease.run)
         finally:

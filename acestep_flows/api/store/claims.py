@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Integer, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Integer, and_, bindparam, func, literal, not_, or_, select, update
 
 from acestep_flows.api.store.records import UNFINISHED, ClaimedRun, Lease, RunState
 from acestep_flows.api.store.rows import RECORD_COLUMNS, is_called_at, run_event, run_record
 from acestep_flows.api.store.run_ends import ENDING_COLUMNS, EventBatch, RunEnd, end_runs
-from acestep_flows.api.store.schema import RUNS
+from acestep_flows.api.store.schema import QUEUE, RUNS, SWITCHES
 from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, LostProcess
 
 AGEING_SECONDS = 60.0
@@ -40,6 +40,12 @@ def can_be_claimed() -> Any:
     return and_(RUNS.c.state.in_(UNFINISHED), waits, RUNS.c.id.not_in(bindparam("busy", expanding=True)))
 
 
+def may_claim() -> Any:
+    """The SQL condition that the queue is not paused, and that the server called `executor` does not drain."""
+    stopping = SWITCHES.c.name.in_([literal(QUEUE), bindparam("executor")])
+    return not_(select(SWITCHES.c.name).where(stopping).exists())
+
+
 def _next_runs() -> Any:
     """The query of `next_runs`. Runs that others have locked are passed over.
 
@@ -55,7 +61,9 @@ def _next_runs() -> Any:
     )
     place = func.row_number().over(partition_by=owner.element, order_by=(queue_order(), RUNS.c.id))
     waiting = (
-        select(RUNS.c.id, owner, place.label("place"), queue_order().label("turn")).where(can_be_claimed()).subquery()
+        select(RUNS.c.id, owner, place.label("place"), queue_order().label("turn"))
+        .where(can_be_claimed(), may_claim())
+        .subquery()
     )
     rank = (func.coalesce(running.c.runs, 0) + waiting.c.place).label("rank")
     first = (
@@ -78,14 +86,14 @@ def _next_runs() -> Any:
 
 _NEXT_RUNS = _next_runs()
 
-WAITING_RUN = select(RUNS.c.id).where(can_be_claimed()).limit(1)
-"""A run that can be claimed, if there is one, with the parameters `now` and `busy`."""
+WAITING_RUN = select(RUNS.c.id).where(can_be_claimed(), may_claim()).limit(1)
+"""A run that can be claimed, if there is one, with the parameters `now`, `busy` and `executor`."""
 
 
-def next_runs(connection: Connection, now: float, busy: Collection[str], most: int) -> Sequence[Any]:
-    """Lock the runs to claim next, `most` at most. Returns their rows."""
+def next_runs(connection: Connection, executor: str, now: float, busy: Collection[str], most: int) -> Sequence[Any]:
+    """Lock the runs that an executor claims next, `most` at most; none while a switch stops it. Returns their rows."""
     looked_at = AHEAD + 8 * most
-    parameters = {"now": now, "busy": sorted(busy), "looked_at": looked_at, "most": most}
+    parameters = {"executor": executor, "now": now, "busy": sorted(busy), "looked_at": looked_at, "most": most}
     return connection.execute(_NEXT_RUNS, parameters).all()
 
 
@@ -118,13 +126,14 @@ def _claim(
         "started_at": func.coalesce(RUNS.c.started_at, now),
         "last_event": RUNS.c.last_event + 1,
     }
-    given = update(RUNS).where(RUNS.c.id.in_(rows)).values(changes).returning(*RECORD_COLUMNS, RUNS.c.content)
-    read = {row.id: row for row in connection.execute(given)}
+    claiming = update(RUNS).where(RUNS.c.id.in_(rows)).values(changes).returning(*RECORD_COLUMNS, RUNS.c.content)
+    claimed = {row.id: row for row in connection.execute(claiming)}
     begun = [id for id, row in rows.items() if row.started_at is None and is_called_at("start", row.webhook)]
     if begun:
         connection.execute(update(RUNS).where(RUNS.c.id.in_(begun)).values(webhook_due=now))
     return [
-        ClaimedRun(Lease(id, executor, read[id].attempt), run_record(read[id], {}), read[id].content) for id in rows
+        ClaimedRun(Lease(row.id, executor, row.attempt), run_record(row, {}), row.content)
+        for row in (claimed[id] for id in rows)
     ]
 
 

@@ -80,7 +80,7 @@ class Leases:
         self._ends = GroupCommit(self._finish_group)
 
     def claim(self, executor: str, busy: Collection[str] = ()) -> ClaimedRun | None:
-        """Claim the next run, in the order of `queue_order`; None if no run is waiting.
+        """Claim the next run, in the order of `queue_order`; None if no run waits, or a switch stops this executor.
 
         The owner with the fewest running runs comes first. Runs with an expired lease count as waiting. Runs that were
         cancelled, are past their deadline, or outlived too many executors are ended instead of claimed.
@@ -94,12 +94,12 @@ class Leases:
 
     def claim_several(self, executor: str, most: int, busy: Collection[str] = ()) -> list[ClaimedRun]:
         """As `claim`, up to `most` runs in one transaction. Executors that claim at once get different runs."""
-        if not (self._more_wait or self._has_work(busy)):
+        if not (self._more_wait or self._has_work(executor, busy)):
             return []
         while True:
             with self._database.write_beside(durable=False) as connection:
                 now = self._clock()
-                rows = next_runs(connection, now, busy, most)
+                rows = next_runs(connection, executor, now, busy, most)
                 claimed = claim_rows(connection, rows, executor, now, now + self.seconds)
             self._more_wait = len(rows) == most
             if claimed or not rows:
@@ -233,10 +233,11 @@ class Leases:
         with self._database.write_beside() as connection:
             return connection.execute(update(RUNS).where(_lease_condition(lease)).values(back)).rowcount > 0
 
-    def _has_work(self, busy: Collection[str]) -> bool:
+    def _has_work(self, executor: str, busy: Collection[str]) -> bool:
         """Whether there is a run to claim. A read transaction, so that it does not block writers."""
+        parameters = {"executor": executor, "now": self._clock(), "busy": sorted(busy)}
         with self._database.read() as connection:
-            return connection.execute(WAITING_RUN, {"now": self._clock(), "busy": sorted(busy)}).first() is not None
+            return connection.execute(WAITING_RUN, parameters).first() is not None
 
 
 def _lease_condition(lease: Lease) -> Any:

@@ -1,6 +1,8 @@
-"""Switches that stop claims: of all servers (the queue is paused), or of one (it drains). What runs goes on to its end.
+"""Switches that keep servers from claiming runs. Runs that a server computes go on to their end.
 
-A pause outlives restarts. A drain is of one process: a server that is started again has another name, and works.
+The switch QUEUE pauses the queue: no server claims runs, also after restarts. The switch with the name of a server
+drains that server: it claims and accepts no runs. The name is that of one process, so a server that is started again
+claims runs. The query that claims runs (`claims`) reads the switches, so a switch counts from the next claim on.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ from acestep_flows.api.store.records import RunState
 from acestep_flows.api.store.schema import EXECUTORS, QUEUE, RUNS, SWITCHES
 from acestep_flows.errors import NotFound
 
-FRESH_SECONDS = 0.5
-"""How long executors and readiness use what was read. A pause stops claims after this time at the latest."""
+REFRESH_SECONDS = 0.5
+"""Seconds between reads by a server that works. So long may `known` differ from the table."""
 
 SILENT_SECONDS = 30.0
-"""A server that has not renewed its leases for this long does not work."""
+"""Seconds without a renewal of leases after which a server is not listed as working."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,10 @@ class Switch:
     """A switch that is on.
 
     Attributes:
-        since: seconds since the epoch.
-        who: turned it on; empty on a server without keys.
-        reason: why, in the operator's words.
+        name: QUEUE, or the name of the server that drains.
+        since: when it was turned on, in seconds since the epoch.
+        who: who turned it on: the name of a key, empty on a server without keys, or `command line: USER`.
+        reason: why, in the operator's words; may be empty.
     """
 
     name: str
@@ -41,20 +44,20 @@ class Switch:
 
     @property
     def because(self) -> str:
-        """The reason, to follow what is said of the switch; empty if there is none."""
+        """The reason in brackets, with a space before it; empty if there is none."""
         return f" ({self.reason})" if self.reason else ""
 
 
 @dataclass(frozen=True)
 class ServerRecord:
-    """A server of the table, as it last renewed its leases.
+    """A server that works on the run table.
 
     Attributes:
-        name: of its executor: host, process and a random part.
-        slots: runs that it computes at a time.
-        seen_at: seconds since the epoch.
-        runs: that it computes now.
-        drain: the switch that drains it.
+        name: name of its executor: host, process and a random part.
+        slots: how many runs it computes at a time, at most.
+        seen_at: when it last renewed its leases, in seconds since the epoch.
+        runs: how many runs it computes now.
+        drain: the switch that drains it; None if it claims runs.
     """
 
     name: str
@@ -65,7 +68,7 @@ class ServerRecord:
 
 
 class Switches:
-    """The switches in the database. The methods block, but for `known`.
+    """Turns switches on and off, and reads them. All methods but `known` block on the database.
 
     Args:
         clock: seconds since the epoch.
@@ -74,26 +77,27 @@ class Switches:
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database, self._clock = database, clock
         self._on: dict[str, Switch] = {}
-        self._read_at = float("-inf")
 
     def read(self) -> dict[str, Switch]:
-        """All switches that are on, by name, as they are now."""
+        """All switches that are on, by name, as the table has them now."""
         with self._database.read() as connection:
             self._on = {row.name: Switch(*row) for row in connection.execute(select(SWITCHES))}
-        self._read_at = time.monotonic()
         return self._on
 
-    def stops(self, executor: str) -> bool:
-        """Whether an executor claims no runs now. Reads the table if the last time was FRESH_SECONDS ago."""
-        on = self.read() if time.monotonic() - self._read_at > FRESH_SECONDS else self._on
-        return QUEUE in on or executor in on
-
     def known(self, name: str) -> Switch | None:
-        """A switch as it was when this process last read it; None if it was off."""
+        """The switch of this name as this process last read it; None if it was off. Does not block."""
         return self._on.get(name)
 
     def pause(self, who: str = "", reason: str = "") -> Switch:
-        """Let no server claim runs. Does nothing if the queue is paused already."""
+        """Pause the queue: no server claims runs. A queue that is paused already stays as it is.
+
+        Args:
+            who: who does it, as in `Switch`.
+            reason: why, in the operator's words.
+
+        Returns:
+            The switch that is on now; of a queue that was paused before, the earlier one.
+        """
         return self._turn_on(QUEUE, who, reason, "queue.paused")
 
     def resume(self, who: str = "") -> bool:
@@ -101,25 +105,27 @@ class Switches:
         return self._turn_off(QUEUE, who, "queue.resumed")
 
     def drain(self, server: str, who: str = "", reason: str = "") -> Switch:
-        """Let one server claim no runs. Does nothing if it drains already.
+        """Drain one server: it claims and accepts no runs. A server that drains already stays as it is.
+
+        Args, result: as for `pause`.
 
         Raises:
-            NotFound: there is no such server.
+            NotFound: no server of this name works now; `allowed` has those that do.
         """
         self._require(server)
         return self._turn_on(server, who, reason, "server.drained")
 
     def undrain(self, server: str, who: str = "") -> bool:
-        """Let a server claim runs again. Returns whether it drained.
+        """Let a server claim and accept runs again. Returns whether it drained.
 
         Raises:
-            NotFound: there is no such server.
+            NotFound: no server of this name works now; `allowed` has those that do.
         """
         self._require(server)
         return self._turn_off(server, who, "server.resumed")
 
     def servers(self) -> tuple[ServerRecord, ...]:
-        """The servers that work, by name."""
+        """The servers that renewed their leases in the last SILENT_SECONDS, in the order of their names."""
         running = RUNS.c.state == RunState.RUNNING.value
         counted = select(RUNS.c.executor, func.count()).where(running).group_by(RUNS.c.executor)
         seen = select(EXECUTORS).where(EXECUTORS.c.seen_at >= self._clock() - SILENT_SECONDS)
@@ -142,7 +148,7 @@ class Switches:
             row = connection.execute(select(SWITCHES).where(SWITCHES.c.name == name)).one_or_none()
             switch = Switch(*row) if row is not None else Switch(name, self._clock(), who, reason)
             if row is None:
-                _forget_servers_that_are_gone(connection)
+                _remove_switches_of_ended_servers(connection)
                 connection.execute(insert(SWITCHES).values(vars(switch)))
                 note(connection, switch.since, who, action, name, **({"reason": reason} if reason else {}))
         self.read()
@@ -157,6 +163,6 @@ class Switches:
         return was_on
 
 
-def _forget_servers_that_are_gone(connection: Connection) -> None:
-    there = select(EXECUTORS.c.name)
-    connection.execute(delete(SWITCHES).where(SWITCHES.c.name != QUEUE, SWITCHES.c.name.not_in(there)))
+def _remove_switches_of_ended_servers(connection: Connection) -> None:
+    executors = select(EXECUTORS.c.name)
+    connection.execute(delete(SWITCHES).where(SWITCHES.c.name != QUEUE, SWITCHES.c.name.not_in(executors)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from acestep_flows.api.store import switches as module
 from acestep_flows.api.store.audit import Audit
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.leases import Leases
@@ -15,31 +14,55 @@ from acestep_flows.errors import NotFound
 from tests.api.store.clock import Clock, new
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read the table each time."""
-    monkeypatch.setattr(module, "FRESH_SECONDS", -1.0)
-
-
 @pytest.fixture
 def switches(database: Database, clock: Clock) -> Switches:
     return Switches(database, clock)
 
 
-def test_a_pause_stops_every_server_and_is_durable(switches: Switches, url: str, clock: Clock) -> None:
-    assert not switches.stops("a")
+def test_a_pause_stops_every_server_and_is_durable(
+    switches: Switches, leases: Leases, table: RunTable, url: str, clock: Clock
+) -> None:
+    for _ in range(4):
+        table.accept(new())
+    assert leases.claim("a") is not None
     assert switches.known(QUEUE) is None
     switch = switches.pause("ops", "new weights")
     assert (switch.who, switch.because) == ("ops", " (new weights)")
     again = Database(url)
-    other = Switches(again, clock)
-    assert other.stops("a")
+    other, others_leases = Switches(again, clock), Leases(again, 20.0, clock)
+    assert [leases.claim("a"), others_leases.claim("b")] == [None, None], "from the next claim on"
+    assert other.known(QUEUE) is None, "not read yet"
+    other.read()
     assert other.known(QUEUE) == switch
     assert other.pause("somebody", "else") == switch, "the first pause counts"
     assert other.resume("ops")
     assert not other.resume("ops")
-    assert not switches.stops("a")
+    assert leases.claim("a") is not None
+    assert others_leases.claim("b") is not None
     again.close()
+
+
+def test_a_claim_that_knows_of_more_runs_heeds_a_pause_too(switches: Switches, leases: Leases, table: RunTable) -> None:
+    """After a claim that got all it asked for, the next one does not look for work first."""
+    for _ in range(4):
+        table.accept(new())
+    assert len(leases.claim_several("a", 2)) == 2
+    switches.pause()
+    assert leases.claim_several("a", 2) == []
+    switches.resume()
+    assert len(leases.claim_several("a", 4)) == 2
+
+
+def test_a_lease_that_ran_out_is_not_claimed_in_a_pause(
+    switches: Switches, leases: Leases, table: RunTable, clock: Clock
+) -> None:
+    table.accept(new())
+    assert leases.claim("a") is not None
+    switches.pause()
+    clock.now += 21
+    assert leases.claim("b") is None
+    switches.resume()
+    assert leases.claim("b") is not None
 
 
 def test_a_drain_is_of_one_server(switches: Switches, leases: Leases, table: RunTable) -> None:
@@ -47,16 +70,18 @@ def test_a_drain_is_of_one_server(switches: Switches, leases: Leases, table: Run
         switches.drain("a")
     for name in ("a", "b"):
         leases.renew(name, 4, [])
-    table.accept(new())
+    for _ in range(3):
+        table.accept(new())
     assert leases.claim("a") is not None
     switches.drain("a", "ops", "the machine is old")
-    assert (switches.stops("a"), switches.stops("b")) == (True, False)
+    assert leases.claim("a") is None
+    assert leases.claim("b") is not None
     a, b = switches.servers()
     assert (a.name, a.slots, a.runs, a.drain is not None) == ("a", 4, 1, True)
-    assert (b.name, b.runs, b.drain) == ("b", 0, None)
+    assert (b.name, b.runs, b.drain) == ("b", 1, None)
     assert switches.undrain("a")
     assert not switches.undrain("a")
-    assert not switches.stops("a")
+    assert leases.claim("a") is not None
 
 
 def test_servers_that_are_gone_are_forgotten(switches: Switches, leases: Leases, clock: Clock) -> None:
@@ -87,13 +112,3 @@ def test_each_change_is_in_the_audit_log(switches: Switches, leases: Leases, dat
         ("server.resumed", "a", {}),
         ("queue.resumed", QUEUE, {}),
     ]
-
-
-def test_the_table_is_read_twice_a_second_at_most(
-    switches: Switches, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "FRESH_SECONDS", 60.0)
-    switches.read()
-    monkeypatch.setattr(database, "read", lambda: pytest.fail("read again"))
-    for _ in range(100):
-        assert not switches.stops("a")
