@@ -1,7 +1,7 @@
 """The audit log: who did what, when, to which object. Rows are added, and never changed or removed.
 
-Triggers of the database write `run.submitted`, `run.cancelled` and `file.uploaded`. All else calls `note` in the
-transaction that they happen in. Keys appear by name only; the log has no secrets, texts or inputs of callers.
+Triggers of the database write `run.submitted`, `run.cancelled` and `file.uploaded`. The code that does any other action
+calls `note` in the same transaction. The log has the names of keys; it has no keys, texts or inputs of callers.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ ACTIONS = (
     *("key.added", "key.changed", "key.removed", "runs.adopted"),
     *("queue.paused", "queue.resumed", "server.drained", "server.resumed"),
 )
-"""What the log may hold."""
+"""The actions that the log may hold."""
 
 KEYS = ("key.added", "key.changed", "key.removed")
 
 START = "server start"
-"""Who found that keys were added, changed or removed: the server, when it read them."""
+"""`who` of actions on keys. A server notices them when it reads its keys, and does not know who did them."""
 
 
 @dataclass(frozen=True)
 class AuditRecord:
-    """One action.
+    """One action in the log.
 
     Attributes:
-        number: counts upwards, perhaps with gaps.
+        number: counts upwards over the log, perhaps with gaps.
         time: seconds since the epoch.
-        who: name of an API key; empty on a server without keys; else START, or `command line: USER`.
-        object: id of a run or file, or name of a key or server.
-        details: what else is known of it.
+        who: name of an API key; empty for a server without keys; START; or `command line: USER`.
+        action: one of ACTIONS.
+        object: id of the run or file, or name of the key or server, that was acted on.
+        details: facts about the action by name, such as `graph` or `reason`.
     """
 
     number: int
@@ -62,7 +63,14 @@ class Audit:
         self._database, self._clock = database, clock
 
     def add(self, who: str, action: str, of: str, **details: Any) -> None:
-        """Add an action in a transaction of its own."""
+        """Add an action in a transaction of its own.
+
+        Args:
+            who: as in `AuditRecord`.
+            action: one of ACTIONS.
+            of: the object that was acted on.
+            details: facts about the action by name; JSON values.
+        """
         with self._database.write_beside() as connection:
             note(connection, self._clock(), who, action, of, **details)
 
@@ -76,13 +84,15 @@ class Audit:
         limit: int = 100,
         before: int | None = None,
     ) -> tuple[AuditRecord, ...]:
-        """The latest actions, newest first.
+        """Actions in the log, newest first. Each argument that is not None narrows the list.
 
         Args:
-            action: one of ACTIONS, or the part before the dot.
-            since: seconds since the epoch; from this time on.
-            until: seconds since the epoch; before this time.
-            before: only actions with a lower number: the last one of the page before.
+            who: who acted, as in `AuditRecord`.
+            action: one of ACTIONS, or the part before its dot, such as `run`.
+            since: seconds since the epoch; actions at this time or later.
+            until: seconds since the epoch; actions before this time.
+            limit: most actions that are returned.
+            before: actions with a lower number than this. For the next page, give the lowest number of this page.
         """
         query = select(AUDIT).order_by(AUDIT.c.number.desc()).limit(limit)
         if who is not None:
@@ -99,10 +109,11 @@ class Audit:
             return tuple(AuditRecord(*row) for row in connection.execute(query))
 
     def note_keys(self, keys: Mapping[str, Mapping[str, Any]]) -> None:
-        """Note which keys were added, changed and removed since the log last heard of them.
+        """Compare the keys of a server with those in the log, and add an action for each that differs.
 
         Args:
-            keys: by name, what may be told of a key. It must not be secret.
+            keys: for each key by its name, its limits and a version that changes with the key. Nothing secret: the log
+                shows it.
         """
         latest = select(func.max(AUDIT.c.number)).where(AUDIT.c.action.in_(KEYS)).group_by(AUDIT.c.object)
         query = select(AUDIT.c.object, AUDIT.c.details).where(
@@ -121,12 +132,16 @@ class Audit:
 
 
 def note(connection: Connection, now: float, who: str, action: str, of: str, **details: Any) -> None:
-    """Add an action to the log, in the caller's transaction."""
+    """Add an action to the log in the transaction of `connection`. Arguments are those of `Audit.add`.
+
+    Args:
+        now: time of the action, in seconds since the epoch.
+    """
     note_all(connection, now, who, action, [of], **details)
 
 
 def note_all(connection: Connection, now: float, who: str, action: str, of: Sequence[str], **details: Any) -> None:
-    """Add the same action on several objects."""
+    """Add the same action on each object of `of`, as `note` does."""
     assert action in ACTIONS, action
     if of:
         row = {"time": now, "who": who, "action": action, "details": details}

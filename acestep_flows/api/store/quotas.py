@@ -1,7 +1,8 @@
-"""Quotas of an owner: seconds of computation in a day, and bytes of files that are kept.
+"""Quotas of an owner: how many seconds its runs may compute in a day, and how many bytes its files may take.
 
-Seconds are those of the usage ledger: how long stages computed for the owner's ended runs of this day (UTC). Of runs in
-hand, the seconds that they are expected to take count. Bytes are a running total that triggers keep.
+Runs that ended today (UTC) count with the seconds that their stages computed; the usage ledger has these. Queued and
+running runs count with the seconds that they are expected to compute. The bytes are a total that triggers of the
+database update whenever a file is added or removed.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from acestep_flows.errors import QuotaExceeded
 DAY = 86_400
 
 LONGEST_WAIT = 3600.0
-"""Largest Retry-After of a quota of bytes, which frees when files are deleted or expire."""
+"""Retry-After of a refusal by the quota of bytes, in seconds. Nobody knows when the owner will delete a file."""
 
 
 @dataclass(frozen=True)
 class Quotas:
-    """What one owner may use. None is no limit.
+    """The limits of one owner. None is no limit.
 
     Attributes:
-        compute_seconds: seconds of computation in a day (UTC).
-        bytes: of uploads and outputs whose files are kept. Content that two of them share counts twice.
+        compute_seconds: seconds that the stages of its runs may compute in a day (UTC).
+        bytes: bytes that its stored uploads and outputs may take. Two files with the same content count twice.
     """
 
     compute_seconds: float | None = None
@@ -38,12 +39,13 @@ class Quotas:
 
 @dataclass(frozen=True)
 class Used:
-    """What an owner has used.
+    """What an owner uses now.
 
     Attributes:
-        compute_seconds: of runs that ended today (UTC).
-        expected_seconds: of runs in hand, as far as it is known what they take.
-        bytes: of files that are kept.
+        compute_seconds: seconds that stages computed for runs that ended today (UTC).
+        expected_seconds: seconds that its queued and running runs are expected to compute; a run without an estimate
+            adds nothing.
+        bytes: bytes of its stored uploads and outputs.
     """
 
     compute_seconds: float
@@ -52,7 +54,7 @@ class Used:
 
 
 class QuotaTable:
-    """What owners have used, and whether they may use more. The methods block.
+    """Reads what owners use, and refuses what exceeds their quotas. The methods block.
 
     Args:
         clock: seconds since the epoch.
@@ -62,23 +64,24 @@ class QuotaTable:
         self._database, self._clock = database, clock
 
     def used(self, owner: str) -> Used:
-        """What an owner has used until now."""
+        """What an owner uses now: seconds of today (UTC), and bytes of its stored files."""
         with self._database.read() as connection:
             done, expected = _seconds(connection, owner, self._clock())
             return Used(done, expected, _bytes(connection, owner))
 
     def stored(self) -> dict[str, int]:
-        """Bytes of the files that each owner keeps, by name."""
+        """Bytes of the stored files of each owner who has any, in the order of their names."""
         total = func.sum(TOTALS.c.amount)
         query = select(TOTALS.c.owner, total).where(TOTALS.c.name == STORED).group_by(TOTALS.c.owner)
         with self._database.read() as connection:
             return {row[0]: int(row[1]) for row in connection.execute(query.order_by(TOTALS.c.owner)) if row[1]}
 
     def check_run(self, owner: str, quotas: Quotas) -> None:
-        """Refuse another run if a quota is used up.
+        """Refuse a new run of an owner who has reached a quota.
 
         Raises:
-            QuotaExceeded: it is; the error says what is used, what is allowed, and when some is free again.
+            QuotaExceeded: the seconds of today, with those expected, or the bytes have reached the quota. The message
+                says what is used, what is allowed and when some is free again; `retry_after` has the seconds to wait.
         """
         if quotas == Quotas():
             return
@@ -88,35 +91,35 @@ class QuotaTable:
                 done, expected = _seconds(connection, owner, now)
                 if done + expected >= quotas.compute_seconds:
                     raise _no_seconds(done, expected, quotas.compute_seconds, now)
-            if quotas.bytes is not None and (kept := _bytes(connection, owner)) >= quotas.bytes:
-                raise _no_bytes(kept, 0, quotas.bytes)
+            if quotas.bytes is not None and (stored := _bytes(connection, owner)) >= quotas.bytes:
+                raise _no_bytes(stored, 0, quotas.bytes)
 
     def check_upload(self, owner: str, quotas: Quotas, size: int) -> None:
-        """Refuse an upload of `size` bytes that does not fit into the quota.
+        """Refuse an upload of `size` bytes that would take an owner over its quota of bytes.
 
         Raises:
-            QuotaExceeded: it does not.
+            QuotaExceeded: the stored bytes and `size` together are more than the quota.
         """
         if quotas.bytes is None:
             return
         with self._database.read() as connection:
-            kept = _bytes(connection, owner)
-        if kept + size > quotas.bytes:
-            raise _no_bytes(kept, size, quotas.bytes)
+            stored = _bytes(connection, owner)
+        if stored + size > quotas.bytes:
+            raise _no_bytes(stored, size, quotas.bytes)
 
 
 def _seconds(connection: Connection, owner: str, now: float) -> tuple[float, float]:
-    """Seconds of computation of an owner today, and those that its runs in hand are expected to take."""
+    """Seconds computed for an owner's runs that ended today, and seconds expected of its queued and running ones."""
     today = select(USAGE.c.compute_seconds).where(USAGE.c.owner == owner, USAGE.c.day == int(now // DAY))
-    in_hand = RUNS.c.owner == owner, RUNS.c.state.in_(UNFINISHED)
-    expected = select(func.sum(RUNS.c.expected_seconds)).where(*in_hand)
+    unfinished = RUNS.c.owner == owner, RUNS.c.state.in_(UNFINISHED)
+    expected = select(func.sum(RUNS.c.expected_seconds)).where(*unfinished)
     done = connection.execute(today).scalar_one_or_none()
     return float(done or 0.0), float(connection.execute(expected).scalar_one() or 0.0)
 
 
 def _bytes(connection: Connection, owner: str) -> int:
-    kept = select(func.sum(TOTALS.c.amount)).where(TOTALS.c.name == STORED, TOTALS.c.owner == owner)
-    return int(connection.execute(kept).scalar_one() or 0)
+    total = select(func.sum(TOTALS.c.amount)).where(TOTALS.c.name == STORED, TOTALS.c.owner == owner)
+    return int(connection.execute(total).scalar_one() or 0)
 
 
 def _no_seconds(done: float, expected: float, allowed: float, now: float) -> QuotaExceeded:
@@ -130,10 +133,10 @@ def _no_seconds(done: float, expected: float, allowed: float, now: float) -> Quo
     )
 
 
-def _no_bytes(kept: int, more: int, allowed: int) -> QuotaExceeded:
+def _no_bytes(stored: int, more: int, allowed: int) -> QuotaExceeded:
     fits = f", and {more} more do not fit" if more else ""
     return QuotaExceeded(
-        f"{kept} of {allowed} bytes of files of this key are used{fits}; some are free when you delete runs or files, "
-        "or when their time is over",
+        f"{stored} of {allowed} bytes of files of this key are used{fits}; some are free when you delete runs or "
+        "files, or when their time is over",
         retry_after=LONGEST_WAIT,
     )
