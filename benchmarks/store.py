@@ -109,6 +109,7 @@ def questions(home: Home) -> dict[str, Callable[[], object]]:
         "counts": runs.counts,
         "counts of a caller": lambda: runs.counts(RARE),
         "active runs of a caller": lambda: home.usage.active(RARE),
+        "active runs by caller": home.usage.active_by_owner,
         "runs ended in the last hour": lambda: list(runs_ended_since(database, NOW - 3600)),
         "nodes under way": lambda: active_node_counts(database),
         "typical seconds": lambda: typical(None, None),

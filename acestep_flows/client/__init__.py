@@ -12,7 +12,30 @@ Begin with `calls` (what can be asked), then `sync.Client` (how it is sent) and 
 """
 
 from acestep_flows.client.asynchronous import AsyncClient
+from acestep_flows.client.operator_records import (
+    AuditedAction,
+    KeyAccount,
+    KeyUsage,
+    QueueHold,
+    QueueServer,
+    QueueState,
+)
 from acestep_flows.client.records import Asset, Node, NumberedRunEvent, Output, Run, RunEvent
 from acestep_flows.client.sync import Client
 
-__all__ = ["Asset", "AsyncClient", "Client", "Node", "NumberedRunEvent", "Output", "Run", "RunEvent"]
+__all__ = [
+    "Asset",
+    "AsyncClient",
+    "AuditedAction",
+    "Client",
+    "KeyAccount",
+    "KeyUsage",
+    "Node",
+    "NumberedRunEvent",
+    "Output",
+    "QueueHold",
+    "QueueServer",
+    "QueueState",
+    "Run",
+    "RunEvent",
+]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2
 
-from acestep_flows.client import calls, library_calls
+from acestep_flows.client import calls, library_calls, operator_calls
 from acestep_flows.client.call import Call, json_object, method_signature
 from acestep_flows.client.connection import (
     NO_MORE_EVENTS,
@@ -29,6 +29,7 @@ from acestep_flows.client.connection import (
     upload_options,
 )
 from acestep_flows.client.feed import Feed, NumberedFeed, StreamFeed
+from acestep_flows.client.operator_records import AuditedAction
 from acestep_flows.client.pages import PageTurner
 from acestep_flows.client.records import Asset, NumberedRunEvent, Run, RunEvent
 from acestep_flows.client.retry import RunPoll
@@ -105,6 +106,13 @@ class AsyncClient(ServerClient):
     output_in = awaiting(library_calls.output_in)
     peaks = awaiting(library_calls.peaks)
     link = awaiting(library_calls.link)
+    queue = awaiting(operator_calls.queue)
+    pause_queue = awaiting(operator_calls.pause_queue)
+    resume_queue = awaiting(operator_calls.resume_queue)
+    drain_server = awaiting(operator_calls.drain_server)
+    undrain_server = awaiting(operator_calls.undrain_server)
+    audit_page = awaiting(operator_calls.audit_page)
+    api_keys = awaiting(operator_calls.api_keys)
 
     async def runs(
         self,
@@ -119,7 +127,7 @@ class AsyncClient(ServerClient):
         after: str | None = None,
     ) -> AsyncIterator[Run]:
         """As `Client.runs`, an async iterator."""
-        pages = PageTurner[Run](limit, after)
+        pages = PageTurner[Run, str](limit, after)
         page = functools.partial(
             self.runs_page,
             state=state,
@@ -135,10 +143,27 @@ class AsyncClient(ServerClient):
 
     async def assets(self, *, limit: int | None = None, after: str | None = None) -> AsyncIterator[Asset]:
         """As `Client.assets`, an async iterator."""
-        pages = PageTurner[Asset](limit, after)
+        pages = PageTurner[Asset, str](limit, after)
         while not pages.over:
             for asset in pages.turn(await self.assets_page(**pages.query())):
                 yield asset
+
+    async def audit(
+        self,
+        *,
+        who: str | None = None,
+        action: str | None = None,
+        since: date | None = None,
+        until: date | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[AuditedAction]:
+        """As `Client.audit`, an async iterator."""
+        pages = PageTurner[AuditedAction, int](limit, None)
+        page = functools.partial(self.audit_page, who=who, action=action, since=since, until=until)
+        while not pages.over:
+            query = pages.query()
+            for entry in pages.turn(await page(limit=query["limit"], before=query["after"])):
+                yield entry
 
     def events(self, run: Run | str, after: int = 0) -> AsyncIterator[RunEvent]:
         """As `Client.events`, an async iterator."""

@@ -43,8 +43,7 @@ def assets_page(*, limit: int = 50, after: str | None = None) -> Call[tuple[list
 
 def usage(*, since: date | None = None, until: date | None = None) -> Call[list[dict[str, Any]]]:
     """What ended runs used: `owner`, `runs`, `music_seconds` and `compute_seconds`; days are inclusive."""
-    days = {name: None if day is None else f"{day}" for name, day in (("since", since), ("until", until))}
-    return json_call("GET", "/v1/usage", lambda content: list(content["usage"]), query=days)
+    return json_call("GET", "/v1/usage", lambda content: list(content["usage"]), query=days(since, until))
 
 
 def me() -> Call[dict[str, Any]]:
@@ -92,6 +91,11 @@ def link(run: Run | str, name: str, seconds: int = 7 * 86_400) -> Call[str]:
     return json_call(
         "POST", f"{output_path(run, name)}/link", lambda content: str(content["url"]), {"seconds": seconds}
     )
+
+
+def days(since: date | None, until: date | None) -> dict[str, str | None]:
+    """The first and the last day of a query."""
+    return {name: None if day is None else f"{day}" for name, day in (("since", since), ("until", until))}
 
 
 def _page_of_assets(content: Mapping[str, Any]) -> tuple[list[Asset], str | None]:

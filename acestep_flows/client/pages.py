@@ -8,16 +8,17 @@ from typing import Generic, TypedDict, TypeVar
 from acestep_flows.client.calls import LARGEST_PAGE
 
 T = TypeVar("T")
+After = TypeVar("After", str, int)
 
 
-class PageQuery(TypedDict):
+class PageQuery(TypedDict, Generic[After]):
     """Which page is next."""
 
     limit: int
-    after: str | None
+    after: After | None
 
 
-class PageTurner(Generic[T]):
+class PageTurner(Generic[T, After]):
     """Where a list has been read to.
 
     Args:
@@ -28,15 +29,16 @@ class PageTurner(Generic[T]):
         over: whether no page is needed any more.
     """
 
-    def __init__(self, limit: int | None, after: str | None) -> None:
-        self._left, self._after = limit, after
+    def __init__(self, limit: int | None, after: After | None) -> None:
+        self._left = limit
+        self._after: After | None = after
         self.over = limit is not None and limit <= 0
 
-    def query(self) -> PageQuery:
+    def query(self) -> PageQuery[After]:
         """The next page."""
         return {"limit": LARGEST_PAGE if self._left is None else min(self._left, LARGEST_PAGE), "after": self._after}
 
-    def turn(self, page: tuple[Sequence[T], str | None]) -> Sequence[T]:
+    def turn(self, page: tuple[Sequence[T], After | None]) -> Sequence[T]:
         """The entries of a page that came."""
         entries, self._after = page
         if self._left is not None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2
 
-from acestep_flows.client import calls, library_calls
+from acestep_flows.client import calls, library_calls, operator_calls
 from acestep_flows.client.call import Call, json_object, method_signature
 from acestep_flows.client.connection import (
     NO_MORE_EVENTS,
@@ -29,6 +29,7 @@ from acestep_flows.client.connection import (
     upload_options,
 )
 from acestep_flows.client.feed import Feed, NumberedFeed, StreamFeed
+from acestep_flows.client.operator_records import AuditedAction
 from acestep_flows.client.pages import PageTurner
 from acestep_flows.client.records import Asset, NumberedRunEvent, Run, RunEvent
 from acestep_flows.client.retry import RunPoll
@@ -117,6 +118,13 @@ class Client(ServerClient):
     output_in = blocking(library_calls.output_in)
     peaks = blocking(library_calls.peaks)
     link = blocking(library_calls.link)
+    queue = blocking(operator_calls.queue)
+    pause_queue = blocking(operator_calls.pause_queue)
+    resume_queue = blocking(operator_calls.resume_queue)
+    drain_server = blocking(operator_calls.drain_server)
+    undrain_server = blocking(operator_calls.undrain_server)
+    audit_page = blocking(operator_calls.audit_page)
+    api_keys = blocking(operator_calls.api_keys)
 
     def runs(
         self,
@@ -140,7 +148,7 @@ class Client(ServerClient):
             limit: most runs in all; None is every run.
             after: only runs behind this one in the list.
         """
-        pages = PageTurner[Run](limit, after)
+        pages = PageTurner[Run, str](limit, after)
         page = functools.partial(
             self.runs_page,
             state=state,
@@ -155,9 +163,32 @@ class Client(ServerClient):
 
     def assets(self, *, limit: int | None = None, after: str | None = None) -> Iterator[Asset]:
         """Yield uploads, newest first. Arguments as for `runs`; `assets_page` has one page."""
-        pages = PageTurner[Asset](limit, after)
+        pages = PageTurner[Asset, str](limit, after)
         while not pages.over:
             yield from pages.turn(self.assets_page(**pages.query()))
+
+    def audit(
+        self,
+        *,
+        who: str | None = None,
+        action: str | None = None,
+        since: date | None = None,
+        until: date | None = None,
+        limit: int | None = None,
+    ) -> Iterator[AuditedAction]:
+        """Yield the audit log: who did what, newest first. Pages are asked for as they are needed.
+
+        Args:
+            who: name of a key.
+            action: an action, such as `run.deleted`, or all of a kind, such as `run`.
+            since, until: days (UTC), inclusive.
+            limit: most actions in all; None is every one.
+        """
+        pages = PageTurner[AuditedAction, int](limit, None)
+        page = functools.partial(self.audit_page, who=who, action=action, since=since, until=until)
+        while not pages.over:
+            query = pages.query()
+            yield from pages.turn(page(limit=query["limit"], before=query["after"]))
 
     def events(self, run: Run | str, after: int = 0) -> Iterator[RunEvent]:
         """Yield the events of a run up to its last one. Resumes after a lost connection.

@@ -20,6 +20,7 @@ from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import NewOutput, RunState
 from acestep_flows.cli.main import cli
+from tests.api.door import Door
 from tests.api.store.clock import new
 from tests.api.store.conftest import postgres  # noqa: F401 - a fixture
 from tests.api.toys import opened
@@ -89,6 +90,17 @@ def test_questions_are_answered(heading: str, server: Home) -> None:
         done = shell(server.root.parent, script)
         assert done.returncode == 0, done.stderr
         assert "alice" in done.stdout or (server.root.parent / "keys.json").exists()
+
+
+def test_the_program_operates_a_server(door: Door) -> None:
+    (program,) = blocks("From Python", "python")
+    door.finished()
+    env = os.environ | {"ACESTEP_FLOWS_SERVER": door.url}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "QueueHold(since=" in done.stdout
+    assert "queue.resumed queue" in done.stdout
+    assert door.client.get("/v1/queue").json()["paused"] is None
 
 
 def test_pause_and_drain(server: Home) -> None:

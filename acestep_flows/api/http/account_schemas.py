@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import Field
 
@@ -12,6 +13,18 @@ from acestep_flows.api.http.schema_base import Model, Text, with_examples
 
 LONGEST_LINK = 366 * 86_400
 _USAGE = {"owner": "alice", "runs": 41, "music_seconds": 1230.5, "compute_seconds": 812.25}
+ME: dict[str, Any] = {
+    "name": "alice",
+    "requests_per_minute": 600,
+    "runs": 20,
+    "active_runs": 2,
+    "compute_seconds_per_day": 3600,
+    "compute_seconds_today": 812.25,
+    "stored_bytes": 10_000_000_000,
+    "stored_bytes_now": 41_233_900,
+    "usage": _USAGE,
+}
+"""Example of a caller, in responses."""
 
 
 class LabelChanges(Model):
@@ -53,19 +66,7 @@ class UsageList(Model):
 class Me(Model):
     """The caller: its name, limits and use."""
 
-    model_config = with_examples(
-        {
-            "name": "alice",
-            "requests_per_minute": 600,
-            "runs": 20,
-            "active_runs": 2,
-            "compute_seconds_per_day": 3600,
-            "compute_seconds_today": 812.25,
-            "stored_bytes": 10_000_000_000,
-            "stored_bytes_now": 41_233_900,
-            "usage": _USAGE,
-        }
-    )
+    model_config = with_examples(ME)
 
     name: str | None = Field(None, description="Name of the API key; null on a server without keys.")
     requests_per_minute: int | None = Field(None, description="Limit of requests; null is none.")

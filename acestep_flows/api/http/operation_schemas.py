@@ -1,4 +1,4 @@
-"""Bodies of requests and responses for operators: the queue, the servers, the audit log."""
+"""Bodies of requests and responses for operators: the queue, the servers, the audit log, the keys."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from acestep_flows.api.http.account_schemas import ME, Me
 from acestep_flows.api.http.schema_base import Model, Text, with_examples
 
 LONGEST_REASON = 500
@@ -23,7 +24,7 @@ _ENTRY: dict[str, Any] = {
 
 
 class Reason(Model):
-    """Why the queue is paused or a server drains, for whoever looks at it later."""
+    """Why an operator pauses the queue or drains a server."""
 
     model_config = with_examples({"reason": "new weights"})
 
@@ -31,17 +32,17 @@ class Reason(Model):
 
 
 class SwitchedOn(Model):
-    """Since when, by whom and why nothing new is started."""
+    """A pause or a drain: when it began, who began it, and why."""
 
     model_config = with_examples(_SWITCH)
 
-    since: datetime
-    who: str = Field(description="Name of the API key, or who used the command line.")
-    reason: str
+    since: datetime = Field(description="When it began (UTC).")
+    who: str = Field(description="Name of the API key; empty on a server without keys; or 'command line: USER'.")
+    reason: str = Field(description="In the operator's words; may be empty.")
 
 
 class TableServer(Model):
-    """A server of the run table that works now."""
+    """A server that computes runs of the run table. It renewed its leases within the last 30 seconds."""
 
     model_config = with_examples(
         {"name": _SERVER, "slots": 4, "runs": 2, "seen_at": "2026-03-08T12:00:00Z", "drains": None, "this": True}
@@ -51,12 +52,12 @@ class TableServer(Model):
     slots: int = Field(description="Runs that it computes at a time.")
     runs: int = Field(description="Runs that it computes now.")
     seen_at: datetime = Field(description="When it last renewed its leases.")
-    drains: SwitchedOn | None = Field(None, description="Set while it starts no more runs.")
+    drains: SwitchedOn | None = Field(None, description="Set while it starts and accepts no runs.")
     this: bool = Field(description="Whether it is the server that answers.")
 
 
 class Queue(Model):
-    """The queue, and the servers that compute its runs."""
+    """The queue: whether it is paused, how many runs are in it, and the servers that compute them."""
 
     model_config = with_examples(
         {
@@ -77,8 +78,8 @@ class Queue(Model):
     )
 
     paused: SwitchedOn | None = Field(None, description="Set while no server starts runs; they are accepted and wait.")
-    queued: int
-    running: int
+    queued: int = Field(description="Runs that wait.")
+    running: int = Field(description="Runs that are computed.")
     servers: list[TableServer]
 
 
@@ -87,12 +88,15 @@ class AuditEntry(Model):
 
     model_config = with_examples(_ENTRY)
 
-    number: int
-    time: datetime
-    who: str = Field(description="Name of the API key; empty on a server without keys.")
-    action: str
-    object: str
-    details: dict[str, Any]
+    number: int = Field(description="Counts upwards over the log, perhaps with gaps.")
+    time: datetime = Field(description="When it happened (UTC).")
+    who: str = Field(
+        description="Name of the API key; empty on a server without keys; 'server start' for changed keys; or "
+        "'command line: USER'."
+    )
+    action: str = Field(description="What was done, such as run.submitted, file.deleted, key.added, queue.paused.")
+    object: str = Field(description="Id of the run or file, or name of the key or server.")
+    details: dict[str, Any] = Field(description="Facts about the action by name, such as graph or reason.")
 
 
 class AuditPage(Model):
@@ -102,3 +106,22 @@ class AuditPage(Model):
 
     entries: list[AuditEntry]
     next: int | None = Field(None, description="The value of 'before' for the next page; null on the last page.")
+
+
+class KeyOverview(Me):
+    """A key of the server: its limits, and what it uses."""
+
+    model_config = with_examples({**ME, "known": True, "operator": False, "admin": False})
+
+    name: str | None = Field(None, description="Name of the API key; null for what was made without a key.")
+    known: bool = Field(description="Whether the server has this key now. A removed key is listed with its use alone.")
+    operator: bool = Field(False, description="Whether it sees the numbers of the whole server.")
+    admin: bool = Field(False, description="Whether it may operate the server, and sees all numbers.")
+
+
+class KeyList(Model):
+    """The keys of the server, by name."""
+
+    model_config = with_examples({"keys": [{**ME, "known": True, "operator": False, "admin": False}]})
+
+    keys: list[KeyOverview]

@@ -54,6 +54,14 @@ class Usage:
         with self._database.read() as connection:
             return int(connection.execute(select(func.count()).select_from(RUNS).where(*unfinished)).scalar_one())
 
+    def active_by_owner(self) -> dict[str, int]:
+        """The number of queued and running runs of each owner who has any."""
+        # An expression, or SQLite would read the whole index of owners to have them in order.
+        owner = RUNS.c.owner.concat("").label("owner")
+        query = select(owner, func.count()).where(RUNS.c.state.in_(UNFINISHED)).group_by(owner)
+        with self._database.read() as connection:
+            return {row[0]: int(row[1]) for row in connection.execute(query)}
+
 
 def count_usage(
     connection: Connection,

@@ -40,15 +40,15 @@ async def show_me(service: TheService, caller: TheCaller) -> Me:
         compute_seconds_today=round(now.compute_seconds, 3),
         stored_bytes=quotas.bytes,
         stored_bytes_now=now.bytes,
-        usage=_usage(used[0]) if used else _usage(UsageRecord(caller.owner, 0, 0.0, 0.0)),
+        usage=owner_usage(used[0] if used else UsageRecord(caller.owner, 0, 0.0, 0.0)),
     )
 
 
 @router.get("/usage")
 async def show_usage(service: TheService, caller: TheCaller, since: Since = None, until: Until = None) -> UsageList:
     """What ended runs used, also those that were forgotten since."""
-    records = await in_thread(service.home.usage.by_owner, caller.visible_owner, _start(since), _start(until))
-    return UsageList(usage=[_usage(record) for record in records])
+    records = await in_thread(service.home.usage.by_owner, caller.visible_owner, start_of(since), start_of(until))
+    return UsageList(usage=[owner_usage(record) for record in records])
 
 
 @router.post(
@@ -102,7 +102,8 @@ def _cookie_path(request: Request) -> str:
     return str(request.scope.get("root_path", "")).rstrip("/") or "/"
 
 
-def _usage(record: UsageRecord) -> OwnerUsage:
+def owner_usage(record: UsageRecord) -> OwnerUsage:
+    """Usage as it is told, in seconds with three digits."""
     return OwnerUsage(
         owner=record.owner,
         runs=record.runs,
@@ -111,5 +112,6 @@ def _usage(record: UsageRecord) -> OwnerUsage:
     )
 
 
-def _start(day: date | None) -> float | None:
+def start_of(day: date | None) -> float | None:
+    """The first second of a day (UTC), since the epoch; None if no day is given."""
     return None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
