@@ -67,8 +67,8 @@ class Journal:
         if self._untold is None:
             self._add(event)
         elif event.type not in ("queued", "cached") or state not in SETTLED:
-            for told in self._untold.events(event, begun=state == "started"):
-                self._add(told)
+            for shown in self._untold.events(event, begun=state == "started"):
+                self._add(shown)
 
     def _add(self, event: Event) -> None:
         at = self._at[event.node]

@@ -44,9 +44,9 @@ class UntoldHits:
 
     def result(self, result: Result) -> Result:
         """A result whose recipe names no hit."""
-        return replace(result, nodes={id: self._told(node) for id, node in result.nodes.items()})
+        return replace(result, nodes={id: self._as_computed(node) for id, node in result.nodes.items()})
 
-    def _told(self, node: NodeResult) -> NodeResult:
+    def _as_computed(self, node: NodeResult) -> NodeResult:
         return replace(node, source="computed", seconds=self._seconds_of(node.id, node.seconds))
 
     def _seconds_of(self, node: str, known: float | None) -> float:

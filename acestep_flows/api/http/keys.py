@@ -68,8 +68,8 @@ class Key(BaseModel):
     @property
     def public(self) -> dict[str, Any]:
         """What may be told of it: its limits, and the beginning of a digest that changes when the key does."""
-        told = self.model_dump(exclude={"name", "sha256"}, exclude_defaults=True)
-        return {**told, "version": digest_of(self.sha256)[:12]}
+        limits = self.model_dump(exclude={"name", "sha256"}, exclude_defaults=True)
+        return {**limits, "version": digest_of(self.sha256)[:12]}
 
 
 LIMITS = Key.model_fields.keys() - {"name", "sha256"}

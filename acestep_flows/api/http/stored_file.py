@@ -106,9 +106,9 @@ class Conversions:
 
     def _warnings(self, source: str, format: str) -> tuple[str, ...]:
         """What was changed when a file was made."""
-        if (kept := self._home.derived.find(source, f"{format}-warnings")) is None:
+        if (blob := self._home.derived.find(source, f"{format}-warnings")) is None:
             return ()
-        with self._home.artifacts.open(kept.digest) as file:
+        with self._home.artifacts.open(blob.digest) as file:
             return tuple(json.loads(file.read()))
 
     async def as_peaks(self, asset: AssetRecord, per_second: int) -> StoredFile:

@@ -43,7 +43,7 @@ def chosen_pool(options: ServerOptions, settings: Settings) -> PoolChoice:
     asked = with_choices(
         named if named is not None else serving_pool(checkpoint, machine), options.checkpoint, options.dtype
     )
-    pool, gpus, told = _with_room(asked, options, offered_gpus(asked, machine))
+    pool, gpus, room_notes = _with_room(asked, options, offered_gpus(asked, machine))
     warning = memory_warning(pool, checkpoint) if options.ray is None else None
     return PoolChoice(
         pool,
@@ -52,7 +52,7 @@ def chosen_pool(options: ServerOptions, settings: Settings) -> PoolChoice:
             f"weights: {weights}",
             f"pool: {pool.name}: {pool.summary}" if pool.summary else f"pool: {pool.name}",
             *notes,
-            *told,
+            *room_notes,
             *([f"warning: {warning}"] if warning else []),
         ),
     )

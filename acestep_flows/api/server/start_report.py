@@ -36,7 +36,7 @@ class StartReport:
         self.tell = tell
         self._lock = threading.Lock()
         self._phase, self._detail, self._news = "", "", False
-        self._began = self._told = time.monotonic()
+        self._began = self._last_line_at = time.monotonic()
         self._notes: LoadingNotes | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="start-report", daemon=True)
@@ -53,7 +53,7 @@ class StartReport:
         """Tell that a phase begins."""
         with self._lock:
             self._phase, self._detail, self._news = words, "", False
-            self._began = self._told = time.monotonic()
+            self._began = self._last_line_at = time.monotonic()
             self.tell(words)
 
     @contextmanager
@@ -78,7 +78,7 @@ class StartReport:
         lines = self._notes.take() if self._notes is not None else []
         if lines:
             self._detail, self._news = lines[-1], True
-        silent = time.monotonic() - self._told
+        silent = time.monotonic() - self._last_line_at
         if self._phase and (silent >= PAUSE or (self._news and silent >= LEAST)):
-            self._told, self._news = time.monotonic(), False
-            self.tell(f"{self._detail or self._phase} ({self._told - self._began:.0f} s)")
+            self._last_line_at, self._news = time.monotonic(), False
+            self.tell(f"{self._detail or self._phase} ({self._last_line_at - self._began:.0f} s)")

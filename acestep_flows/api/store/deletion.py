@@ -56,10 +56,10 @@ class Deletion:
         """
         this = ASSETS.c.id == id
         with self._database.write() as connection:
-            found = select(ASSETS.c.run, ASSETS.c.owner, ASSETS.c.bytes).where(
+            undeleted = select(ASSETS.c.run, ASSETS.c.owner, ASSETS.c.bytes).where(
                 this, ASSETS.c.expired_at.is_(None), *_owned(ASSETS.c.owner, owner)
             )
-            asset = connection.execute(found).one_or_none()
+            asset = connection.execute(undeleted).one_or_none()
             if asset is None:
                 raise NotFound(f"no asset {id[:60]!r}, or it is deleted already", field="id")
             _refuse_used(connection, this)

@@ -28,9 +28,9 @@ class DerivedFiles:
 
     def find(self, source: str, variant: str) -> Blob | None:
         """The file that was made from the file with digest `source`; None if it was not made yet."""
-        made = DERIVED_FILES.c.source == source, DERIVED_FILES.c.variant == variant
+        this_variant = DERIVED_FILES.c.source == source, DERIVED_FILES.c.variant == variant
         with self._database.read() as connection:
-            row = connection.execute(select(DERIVED_FILES).where(*made)).one_or_none()
+            row = connection.execute(select(DERIVED_FILES).where(*this_variant)).one_or_none()
         return None if row is None else Blob(row.digest, row.bytes)
 
     def put(self, source: str, variant: str, content: bytes) -> Blob:
@@ -40,9 +40,9 @@ class DerivedFiles:
             StorageError: the disk is full.
         """
         blob = self._artifacts.put(content)
-        made = DERIVED_FILES.c.source == source, DERIVED_FILES.c.variant == variant
+        this_variant = DERIVED_FILES.c.source == source, DERIVED_FILES.c.variant == variant
         with self._database.write() as connection:
-            connection.execute(delete(DERIVED_FILES).where(*made))
+            connection.execute(delete(DERIVED_FILES).where(*this_variant))
             row = {"source": source, "variant": variant, "digest": blob.digest, "bytes": blob.bytes}
             connection.execute(insert(DERIVED_FILES).values(row | {"created_at": self._clock()}))
         return blob

@@ -35,8 +35,8 @@ def among(digests: Any, some: Sequence[str]) -> Select[tuple[str]]:
 
 def referenced_files() -> CompoundSelect[str]:
     """Digests of files that an asset, a preview or a derived file refers to."""
-    kept = select(ASSETS.c.digest).where(ASSETS.c.expired_at.is_(None))
-    return union_all(kept, select(PREVIEWS.c.digest), select(DERIVED_FILES.c.digest))
+    stored_assets = select(ASSETS.c.digest).where(ASSETS.c.expired_at.is_(None))
+    return union_all(stored_assets, select(PREVIEWS.c.digest), select(DERIVED_FILES.c.digest))
 
 
 def referenced_sizes(database: Database, files: Mapping[str, int]) -> dict[str, int]:

@@ -97,12 +97,12 @@ class Reader:
 def _prompt(files: Any, place: str) -> Any:
     """The same S3 store with one retry and short timeouts. Whoever waits for an answer can ask again."""
     url = urlsplit(place)
-    given = {name: values[0] for name, values in parse_qs(url.query).items() if name in _S3_OPTIONS}
+    options = {name: values[0] for name, values in parse_qs(url.query).items() if name in _S3_OPTIONS}
     if url.username and url.password:
-        given |= {"access_key": unquote(url.username), "secret_key": unquote(url.password)}
+        options |= {"access_key": unquote(url.username), "secret_key": unquote(url.password)}
     patience = {"connect_timeout": READ_SECONDS, "request_timeout": 3.0}
     retries = fs.AwsStandardS3RetryStrategy(max_attempts=2)
-    return fs.S3FileSystem(region=files.region, retry_strategy=retries, **patience, **given)
+    return fs.S3FileSystem(region=files.region, retry_strategy=retries, **patience, **options)
 
 
 def read_chunks(

@@ -202,8 +202,8 @@ def _drop_derived(database: Database) -> None:
         page = select(DERIVED_FILES.c.source).where(DERIVED_FILES.c.source > last).distinct()
         with database.read() as connection:
             sources = connection.execute(page.order_by(DERIVED_FILES.c.source).limit(FILES_IN_PAGE)).scalars().all()
-            kept = select(ASSETS.c.digest).where(ASSETS.c.digest.in_(sources), ASSETS.c.expired_at.is_(None))
-            gone = set(sources) - set(connection.execute(kept).scalars())
+            stored_sources = select(ASSETS.c.digest).where(ASSETS.c.digest.in_(sources), ASSETS.c.expired_at.is_(None))
+            gone = set(sources) - set(connection.execute(stored_sources).scalars())
         if gone:
             with database.write() as connection:
                 connection.execute(delete(DERIVED_FILES).where(DERIVED_FILES.c.source.in_(gone)))

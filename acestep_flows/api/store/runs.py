@@ -161,8 +161,8 @@ class RunTable:
         query = select(*RECORD_COLUMNS).where(RUNS.c.id.in_(select(ids))).order_by(RUNS.c.id.desc())
         with self._database.read() as connection:
             rows = connection.execute(query).all()
-            found = [row.id for row in rows]
-            outputs, labelled = outputs_of(connection, found), labels_of(connection, found)
+            listed = [row.id for row in rows]
+            outputs, labelled = outputs_of(connection, listed), labels_of(connection, listed)
         runs = tuple(run_record(row, outputs[row.id], labelled[row.id]) for row in rows[:limit])
         return Page(runs, runs[-1].id if len(rows) > limit else None)
 

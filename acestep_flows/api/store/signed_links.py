@@ -58,15 +58,17 @@ class LinkSigner:
         from botocore.session import get_session
 
         options = {name: values[0] for name, values in parse_qs(self._place.query).items()}
-        endpoint, given = options.get("endpoint_override"), dict[str, Any]()
+        endpoint, client_options = options.get("endpoint_override"), dict[str, Any]()
         if endpoint is not None:
-            given["endpoint_url"] = endpoint if "://" in endpoint else f"{options.get('scheme', 'https')}://{endpoint}"
+            client_options["endpoint_url"] = (
+                endpoint if "://" in endpoint else f"{options.get('scheme', 'https')}://{endpoint}"
+            )
         if self._place.username and self._place.password:
-            given["aws_access_key_id"] = unquote(self._place.username)
-            given["aws_secret_access_key"] = unquote(self._place.password)
+            client_options["aws_access_key_id"] = unquote(self._place.username)
+            client_options["aws_secret_access_key"] = unquote(self._place.password)
         style = "auto" if endpoint is None else "path"
         config = Config(signature_version="s3v4", s3={"addressing_style": style})
-        return get_session().create_client("s3", region_name=self._region, config=config, **given)
+        return get_session().create_client("s3", region_name=self._region, config=config, **client_options)
 
 
 def link_signer(files: Any, place: object) -> LinkSigner | None:

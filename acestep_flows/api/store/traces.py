@@ -24,5 +24,5 @@ class Traces:
     def of(self, run: str) -> str:
         """The context of a run; empty if it has none."""
         with self._database.read() as connection:
-            kept = select(TRACES.c.traceparent).where(TRACES.c.run == run)
-            return str(connection.execute(kept).scalar_one_or_none() or "")
+            context = select(TRACES.c.traceparent).where(TRACES.c.run == run)
+            return str(connection.execute(context).scalar_one_or_none() or "")

@@ -81,11 +81,11 @@ def _answer(service: Service, caller: Caller, recipe: StoredRecipe) -> RecipeAns
         if recipe.digest not in ("", digest(scope)):
             warnings.append(f"the graph {recipe.graph} of this server is not the one the recipe was made by")
     assets = _Assets(service, caller)
-    found = {name: assets.as_json(value, name) for name, value in inputs.items()}
+    content = {name: assets.as_json(value, name) for name, value in inputs.items()}
     incomplete = {missing.input.partition("[")[0].partition(".")[0] for missing in assets.missing}
     return RecipeAnswer(
         graph=recipe.graph,
-        inputs={name: value for name, value in found.items() if name not in incomplete},
+        inputs={name: value for name, value in content.items() if name not in incomplete},
         seeds=dict(recipe.seeds),
         missing=assets.missing,
         warnings=[service.redact(warning) for warning in warnings],
