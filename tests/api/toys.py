@@ -147,8 +147,9 @@ def accept(home: Home, text: str = SONG, *, how: Mapping[str, Any] | None = None
 
 
 @contextmanager
-def opened(root: Path, lease: float = LEASE) -> Iterator[Home]:
-    home = Home.open(home_with_tables(root), lease=lease)
+def opened(root: Path, lease: float = LEASE, database: str | None = None) -> Iterator[Home]:
+    """A store in `root`; its run table is in `database`, by default in a file there."""
+    home = Home.open(root if database is not None else home_with_tables(root), database=database, lease=lease)
     try:
         yield home
     finally:
@@ -181,9 +182,10 @@ async def all_ended(home: Home, seconds: float = 90.0) -> None:
 
 
 @contextmanager
-def process(root: Path, slots: int = 4) -> Iterator[subprocess.Popen[bytes]]:
+def process(root: Path, slots: int = 4, database: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """An executor in a process of its own, which is killed at the end."""
-    started = subprocess.Popen([sys.executable, "-m", "tests.api.executor_process", str(root), str(slots)], cwd=ROOT)
+    arguments = [str(root), str(slots), *([database] if database is not None else [])]
+    started = subprocess.Popen([sys.executable, "-m", "tests.api.executor_process", *arguments], cwd=ROOT)
     try:
         yield started
     finally:
@@ -192,8 +194,8 @@ def process(root: Path, slots: int = 4) -> Iterator[subprocess.Popen[bytes]]:
         started.wait()
 
 
-async def serve(root: Path, slots: int) -> None:
-    with opened(root) as home, scheduler_over(home) as scheduler:
+async def serve(root: Path, slots: int, database: str | None = None) -> None:
+    with opened(root, database=database) as home, scheduler_over(home) as scheduler:
         executor = Executor(home, scheduler, slots=slots, poll=0.05)
         drained: list[asyncio.Task[None]] = []
         loop = asyncio.get_running_loop()
