@@ -28,7 +28,7 @@ LAYERS: dict[str, str] = {
     "storage": "errors",
     "settings": "errors storage",
     "values": "errors",
-    "wording": "errors",
+    "wording": "errors storage",
     "value_file": "errors storage values",
     "optional_packages": "errors",
     "mlflow_run": "errors optional_packages",

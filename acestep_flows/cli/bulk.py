@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from acestep_flows.cli.bulk_command import AUTO, BulkCommand
+from acestep_flows.cli.command_log import log_format_option
 from acestep_flows.cli.options import CHECKPOINT_HELP
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -97,6 +98,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="With --dry-run: what an hour of the machine costs, to say what the job costs.",
 )
 @click.option("--quiet", is_flag=True, help="No progress.")
+@log_format_option
 def bulk(**options: Any) -> None:
     """Render every row of MANIFEST (parquet, jsonl or csv): a column for each input of the graph, and `id`.
 

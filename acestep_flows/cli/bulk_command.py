@@ -6,18 +6,19 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from acestep_flows.cli.bulk_end import tell_end
 from acestep_flows.cli.bulk_rows import RowOptions, tell_rows
+from acestep_flows.cli.command_log import CommandLog
 from acestep_flows.cli.stop_signals import StopSignal, sigterm_as_interrupt
 from acestep_flows.errors import InputError
 from acestep_flows.optional_packages import how_to_install, is_missing, require
 from acestep_flows.settings import read_settings
 from acestep_flows.weights.choose import Weights, choose_weights
+from acestep_flows.wording.log_lines import LogFormat
 from acestep_flows.wording.phrases import counted
 
 if TYPE_CHECKING:
@@ -69,16 +70,23 @@ class BulkCommand:
     as_json: bool
     price_per_hour: float | None
     quiet: bool
+    log_format: LogFormat
+
+    @cached_property
+    def log(self) -> CommandLog:
+        """What it writes to stderr."""
+        return CommandLog("bulk", self.log_format)
 
     def run(self) -> None:
         """Check everything, render the missing rows, then write data set and report."""
         stop = StopSignal()
-        try:
-            with sigterm_as_interrupt(stop):
-                self._run(stop)
-        except KeyboardInterrupt:
-            click.echo("stopped; the same command goes on", err=True)
-            sys.exit(stop.exit_code)
+        with self.log.formatted():
+            try:
+                with sigterm_as_interrupt(stop):
+                    self._run(stop)
+            except KeyboardInterrupt:
+                self.log.warn("stopped; the same command goes on")
+                sys.exit(stop.exit_code)
 
     def _run(self, stop: StopSignal) -> None:
         self._refuse_contradictions()
@@ -101,9 +109,9 @@ class BulkCommand:
         outcome, finished = self._render(rows, checked, job, job_folder, shard, pool, weights)
         if finished is None:
             left = counted(str(outcome.progress.left), "row")
-            click.echo(f"stopped with {left} to go; the same command goes on", err=True)
+            self.log.warn(f"stopped with {left} to go; the same command goes on")
             sys.exit(stop.exit_code)
-        tell_end(job_folder, outcome, finished, has_exact_length="exact_length" in rows.declared)
+        tell_end(self.log, job_folder, outcome, finished, has_exact_length="exact_length" in rows.declared)
 
     def _refuse_contradictions(self) -> None:
         pool = self.pool != AUTO
@@ -131,7 +139,7 @@ class BulkCommand:
         """Where to track. Without MLflow nothing is tracked unless the user asked for it, and a line says so."""
         if self.tracking is None and is_missing("tracking"):
             if not self.quiet:
-                click.echo(f"not tracked, as MLflow is not installed: {how_to_install('tracking')}", err=True)
+                self.log.tell(f"not tracked, as MLflow is not installed: {how_to_install('tracking')}")
             return "off"
         return self.tracking
 
@@ -142,7 +150,7 @@ class BulkCommand:
         options = {name: getattr(self, name) for name in RowOptions.__dataclass_fields__ if name != "gated"}
         rows = RowOptions(gated=bool(self.gates), **options).read()
         checked = check(rows)
-        tell_rows(rows, checked, skip=self.on_bad_row == "skip", as_json=self.as_json)
+        tell_rows(self.log, rows, checked, skip=self.on_bad_row == "skip", as_json=self.as_json)
         return rows, checked
 
     def _pool_and_weights(self) -> tuple[Pool | None, Weights | None]:
@@ -157,11 +165,11 @@ class BulkCommand:
         vocab = self.lyric_vocab or (Path(named) if named else None)
         weights = choose_weights(read_settings(), self.checkpoint or (pool.checkpoint if pool else None), vocab)
         if weights.origin != "argument" and not self.quiet:
-            click.echo(f"weights: {weights}", err=True)
+            self.log.tell(f"weights: {weights}")
         if pool is None:
             pool = suited_pool(weights.open())
             if not self.quiet:
-                click.echo(f"pool: {pool.name}: {pool.summary}", err=True)
+                self.log.tell(f"pool: {pool.name}: {pool.summary}")
         return pool, weights
 
     def _job(self, rows: JobRows, checked: Checked, gates: Any, weights: Weights | None) -> BulkJob:
@@ -229,7 +237,7 @@ class BulkCommand:
         with ExitStack() as stack:
             before = Ledger(job_folder).totals(shard)
             track = stack.enter_context(tracking(self._tracking(), job_folder, job, shard, more, before))
-            with show_job(self.quiet) as show:
+            with show_job(self.quiet, log=self.log) as show:
 
                 def watch(progress: Any) -> None:
                     show(progress)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from acestep_flows.cli.command_log import CommandLog
 from acestep_flows.cli.terminal import GIVEN_UP
 from acestep_flows.wording.phrases import clip, counted
 
@@ -20,7 +21,9 @@ REASONS = 5
 """Reasons for giving rows up that are listed."""
 
 
-def tell_end(job_folder: JobFolder, outcome: JobOutcome, finished: Finished, *, has_exact_length: bool) -> None:
+def tell_end(
+    log: CommandLog, job_folder: JobFolder, outcome: JobOutcome, finished: Finished, *, has_exact_length: bool
+) -> None:
     """Print what the job made, and what there is to know of it; exit with a code of its own if rows were given up.
 
     Args:
@@ -29,15 +32,15 @@ def tell_end(job_folder: JobFolder, outcome: JobOutcome, finished: Finished, *, 
     from acestep_flows.bulk.formats import FOLDER
 
     for line in _song_notes(job_folder, outcome, finished, has_exact_length=has_exact_length):
-        click.echo(line, err=True)
+        log.tell(line)
     for path in (FOLDER, finished.report) if finished.dataset.rows else (finished.report,):
         click.echo(f"{job_folder.url}/{path}")
     if not finished.dataset.shown:
-        click.echo(_waiting(job_folder), err=True)
+        log.tell(_waiting(job_folder))
     if not finished.dataset.rows:
-        click.echo("no song was made, so there is no data set", err=True)
+        log.warn("no song was made, so there is no data set")
     if outcome.progress.failed:
-        _tell_given_up(outcome.progress.failed, finished, f"{job_folder.url}/dead-letters")
+        _tell_given_up(log, outcome.progress.failed, finished, f"{job_folder.url}/dead-letters")
         sys.exit(GIVEN_UP)
 
 
@@ -73,18 +76,17 @@ def _song_notes(
         yield f"{counted(str(alike), 'song')} {sound}"
 
 
-def _tell_given_up(count: int, finished: Finished, table: str) -> None:
+def _tell_given_up(log: CommandLog, count: int, finished: Finished, table: str) -> None:
     """How many rows were given up, the most frequent reasons, and what to do."""
     reasons = finished.reasons
     were = "was" if count == 1 else "were"
-    click.echo(f"{counted(str(count), 'row')} {were} given up; {table} has them (--again tries them anew)", err=True)
+    log.warn(f"{counted(str(count), 'row')} {were} given up; {table} has them (--again tries them anew)")
     for reason, rows in list(reasons.items())[:REASONS]:
-        click.echo(f"  {counted(str(rows), 'row')}: {clip(reason, 200)}", err=True)
+        log.warn(f"  {counted(str(rows), 'row')}: {clip(reason, 200)}")
     if len(reasons) > REASONS:
-        click.echo(f"  and {counted(str(len(reasons) - REASONS), 'more reason')}", err=True)
+        log.warn(f"  and {counted(str(len(reasons) - REASONS), 'more reason')}")
     if finished.rejected:
-        click.echo(
+        log.warn(
             "songs that miss --require are the same ones with --again; other conditions are another job, "
-            "with another --out, and it renders every song anew",
-            err=True,
+            "with another --out, and it renders every song anew"
         )

@@ -6,36 +6,37 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-import click
+from typing import TYPE_CHECKING, Any
 
 from acestep_flows.bulk.progress import JobProgress, JobWatch, ignore_progress
+from acestep_flows.cli.command_log import CommandLog
 from acestep_flows.wording.phrases import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.text import Text
 
+FOR_PEOPLE = CommandLog()
 PLAIN_SECONDS = 10.0
 BAR_WIDTH = 32
 
 
 @contextmanager
-def show_job(quiet: bool = False, console: Console | None = None) -> Iterator[JobWatch]:
+def show_job(quiet: bool = False, console: Console | None = None, log: CommandLog = FOR_PEOPLE) -> Iterator[JobWatch]:
     """A watch for a job, on stderr.
 
     Args:
         quiet: show nothing.
         console: draw there, live, whatever it is.
+        log: takes the lines where nothing is drawn.
     """
     if quiet:
         yield ignore_progress
-    elif console is not None or sys.stderr.isatty():
+    elif console is not None or (sys.stderr.isatty() and not log.is_json):
         with _Live(console) as live:
             yield live.watch
     else:
-        plain = _PlainBulk()
+        plain = _PlainBulk(log)
         yield plain.watch
 
 
@@ -89,7 +90,8 @@ class _PlainBulk:
     Reading a short manifest, or one of which nothing is left, has no line.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log: CommandLog) -> None:
+        self._log = log
         self._at, self._phase = time.monotonic(), "reading"
         self._told: tuple[object, ...] = ()
         self._line = ""
@@ -104,8 +106,19 @@ class _PlainBulk:
         told = (progress.done, progress.failed, progress.retaken, progress.phase in ("reading", "starting"))
         line = progress_line(progress)
         if told != self._told and line != self._line:
-            click.echo(line, err=True)
+            self._log.tell(line, **_figures(progress))
             self._at, self._told, self._line = now, told, line
+
+
+def _figures(progress: JobProgress) -> dict[str, Any]:
+    """The numbers of a progress line, for programs."""
+    names = ("phase", "rows", "done", "resumed", "failed", "left", "retaken")
+    speed = {"rows_per_hour": round(progress.rows_per_hour, 1), "speed": round(progress.speed, 3)}
+    left = progress.seconds_left
+    return {name: getattr(progress, name) for name in names} | {
+        **speed,
+        "seconds_left": None if left is None else round(left, 1),
+    }
 
 
 class _Live:

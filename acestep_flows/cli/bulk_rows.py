@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from acestep_flows.cli.command_log import CommandLog
 from acestep_flows.cli.json_output import print_json
 from acestep_flows.errors import InputError, listing
 
@@ -68,7 +67,7 @@ class RowOptions:
         return rows
 
 
-def tell_rows(rows: JobRows, checked: Checked, *, skip: bool, as_json: bool) -> None:
+def tell_rows(log: CommandLog, rows: JobRows, checked: Checked, *, skip: bool, as_json: bool) -> None:
     """List bad rows and notes on stderr, and refuse what cannot be rendered.
 
     Args:
@@ -79,9 +78,9 @@ def tell_rows(rows: JobRows, checked: Checked, *, skip: bool, as_json: bool) -> 
         InputError: columns are wrong, or rows are bad and not to be skipped.
     """
     for bad in checked.bad:
-        click.echo(bad, err=True)
+        log.warn(str(bad))
     if hidden := checked.bad_rows - sum(bad.rows for bad in checked.bad):
-        click.echo(f"and {hidden} more", err=True)
+        log.warn(f"and {hidden} more")
     refused = list(_refusals(rows, checked, skip))
     if refused:
         if as_json:
@@ -90,7 +89,7 @@ def tell_rows(rows: JobRows, checked: Checked, *, skip: bool, as_json: bool) -> 
         where = rows.manifest.url if rows.manifest is not None else ""
         raise InputError("; ".join(refused), where=where, allowed=allowed)
     for note in checked.notes:
-        click.echo(f"note: {note}", err=True)
+        log.tell(f"note: {note}")
 
 
 def bad_rows_content(checked: Checked) -> dict[str, Any]:

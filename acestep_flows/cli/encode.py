@@ -6,10 +6,13 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
+from acestep_flows.cli.command_log import CommandLog, log_format_option
 from acestep_flows.errors import InputError
+from acestep_flows.wording.log_lines import LogFormat
 from acestep_flows.wording.phrases import counted
 
 PLAIN_SECONDS = 10.0
@@ -27,12 +30,21 @@ NAMED = 3
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Ray processes; 0: none.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps; a GPU for each worker.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def encode(recipe: str, out: Path, assignments: tuple[str, ...], workers: int, device: str, quiet: bool) -> None:
+@log_format_option
+def encode(log_format: LogFormat, **options: Any) -> None:
     """Encode songs for training by RECIPE, a YAML file or the name of one that comes with the package.
 
     Songs that are already encoded in --out are not encoded again, so after ctrl-C the same command goes on. Songs that
     cannot be used are left out and listed with the reason; the same command tries them again.
     """
+    log = CommandLog("encode", log_format)
+    with log.formatted():
+        _encode(log, **options)
+
+
+def _encode(
+    log: CommandLog, recipe: str, out: Path, assignments: tuple[str, ...], workers: int, device: str, quiet: bool
+) -> None:
     from acestep_flows.model.placement import choose_placement
     from acestep_flows.training.data.encode import encode as run
     from acestep_flows.training.data.encode import load_encode_recipe
@@ -46,20 +58,22 @@ def encode(recipe: str, out: Path, assignments: tuple[str, ...], workers: int, d
         if not quiet and (now - last >= PLAIN_SECONDS or done == songs):
             last = now
             encoded = f"{done - broken} of {counted(str(songs), 'song')} encoded"
-            click.echo(f"{encoded}, {broken} left out, {now - begun:.0f} s", err=True)
+            figures: dict[str, Any] = {"songs": songs, "encoded": done - broken, "left_out": broken}
+            line = f"{encoded}, {broken} left out, {now - begun:.0f} s"
+            log.tell(line, **figures, seconds=round(now - begun, 1))
 
     place = choose_placement(device, "float32", False).device
     run(load_encode_recipe(recipe, assignments), out, workers=workers, device=place, report=report)
     songs = list(entries(out))
     broken = [song for song in songs if isinstance(song, Broken)]
-    _list("left out ", [(song.key, song.reason) for song in broken], out)
-    _list("", [(song.key, song.note) for song in songs if not isinstance(song, Broken) and song.note], out)
+    _list(log, "left out ", [(song.key, song.reason) for song in broken], out)
+    _list(log, "", [(song.key, song.note) for song in songs if not isinstance(song, Broken) and song.note], out)
     if songs and len(broken) == len(songs):
         raise InputError("no song was encoded: each was left out", where=str(out), allowed="at least one good song")
     click.echo(out)
 
 
-def _list(before: str, remarks: Sequence[tuple[str, str]], out: Path) -> None:
+def _list(log: CommandLog, before: str, remarks: Sequence[tuple[str, str]], out: Path) -> None:
     """A line for each reason, with its songs.
 
     Args:
@@ -71,9 +85,9 @@ def _list(before: str, remarks: Sequence[tuple[str, str]], out: Path) -> None:
     own = dict(remarks)
     for reason, keys in list(songs.items())[:LISTED]:
         text = reason if len(keys) > 1 else own[keys[0]].removeprefix(f"{keys[0]}: ")
-        click.echo(f"{before}{_names(keys)}: {text}", err=True)
+        log.warn(f"{before}{_names(keys)}: {text}")
     if hidden := sum(map(len, list(songs.values())[LISTED:])):
-        click.echo(f"and {counted(str(hidden), 'song')} more, listed in {out}", err=True)
+        log.warn(f"and {counted(str(hidden), 'song')} more, listed in {out}")
 
 
 def _for_any_song(key: str, remark: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from acestep_flows.cli.command_log import CommandLog
 from acestep_flows.cli.terminal import INTERRUPTED
 from acestep_flows.cli.training import show_training
 from acestep_flows.errors import Cancelled, FlowsError
@@ -34,7 +35,7 @@ def main(out: Path, device: str, workers: int, assignments: tuple[str, ...]) -> 
         from acestep_flows.training.nano.pipeline import Making, make
 
         place = choose_placement(device, "float32", False).device
-        with show_training(False) as watch:
+        with show_training(False, CommandLog()) as watch:
             click.echo(make(Making(out, place, changes, workers, watch, lambda text: click.echo(text, err=True))))
     except Cancelled as stopped:
         click.echo(str(stopped), err=True)

@@ -9,17 +9,15 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import click
 
-from acestep_flows.cli.terminal import error_lines, exit_code, lines_formatted, warnings_on
-from acestep_flows.errors import FlowsError
-
-if TYPE_CHECKING:
-    from acestep_flows.api.server.log_lines import LogFormat
+from acestep_flows.cli.command_log import failures_told, level_and_message
+from acestep_flows.cli.terminal import lines_formatted, warnings_on
+from acestep_flows.wording.log_lines import JsonLines, LogFormat, TextLines, json_line, traceback_of
 
 NAME = "acestep_flows.serve"
 """The logger of the lines about start and end, where lines are JSON."""
@@ -47,33 +45,24 @@ class ServeTerminal:
         if self._form is None:
             yield
             return
-        from acestep_flows.api.server.log_lines import lines_of, traceback_of
-
-        formatter = lines_of(self._form)
-        with lines_formatted(_TracebackToFile(formatter, traceback_of) if self._form == "text" else formatter):
-            try:
+        if self._form == "text":
+            with lines_formatted(_TracebackToFile(TextLines())):
                 yield
-            except FlowsError as error:
-                if self._form == "text":
-                    raise
-                for line in error_lines(error).splitlines():
-                    self._write(line, logging.ERROR, err=True)
-                raise click.exceptions.Exit(exit_code(error)) from None
+            return
+        with lines_formatted(JsonLines()), failures_told(self.tell):
+            yield
 
     def ready(self, line: str) -> None:
         """Write the line that scripts wait for, on stdout."""
-        self._write(line, logging.INFO, err=False)
+        self._write(line, err=False)
 
     def tell(self, line: str) -> None:
         """Write a line on stderr."""
-        self._write(line, logging.WARNING if line.startswith("warning: ") else logging.INFO, err=True)
+        self._write(line, err=True)
 
-    def _write(self, line: str, level: int, err: bool) -> None:
+    def _write(self, line: str, err: bool) -> None:
         if self._form == "json":
-            from acestep_flows.api.server.log_lines import JsonLines
-
-            message = line.removeprefix("warning: ").removeprefix("error: ")
-            line = JsonLines().format(logging.LogRecord(NAME, level, "", 0, message, None, None))
+            line = json_line(NAME, *level_and_message(line))
         click.echo(line, file=self._err if err else self._out, err=err)
 
     @contextlib.contextmanager
@@ -102,13 +91,13 @@ class ServeTerminal:
 class _TracebackToFile(logging.Formatter):
     """A record as another formatter has it; its traceback goes to stderr, which is the log file while a server runs."""
 
-    def __init__(self, line: logging.Formatter, traceback: Callable[[logging.LogRecord], str]) -> None:
+    def __init__(self, line: logging.Formatter) -> None:
         super().__init__()
-        self._line, self._traceback = line, traceback
+        self._line = line
 
     def format(self, record: logging.LogRecord) -> str:
         line = self._line.format(record)
-        if traceback := self._traceback(record):
+        if traceback := traceback_of(record):
             sys.stderr.write(f"{line}\n{traceback}\n")
             sys.stderr.flush()
         return line

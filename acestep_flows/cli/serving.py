@@ -17,8 +17,8 @@ from acestep_flows.optional_packages import require
 from acestep_flows.settings import read_settings
 
 if TYPE_CHECKING:
-    from acestep_flows.api.server.log_lines import LogFormat
     from acestep_flows.client import Client, Run, RunEvent
+    from acestep_flows.wording.log_lines import LogFormat
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -93,31 +93,27 @@ class Commands(click.Group):
             raise one_line(error) from None
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click says these itself
-        except FlowsError as error:
-            click.echo(error_lines(error), err=True)
-            ctx.exit(exit_code(error))
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
-        except MemoryError:
-            click.echo("error: out of memory", err=True)
-            ctx.exit(1)
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.startswith("acestep_flows"):
-                _report_bug(ctx, error)
-            click.echo(error_lines(missing_package(error.name)), err=True)
-            ctx.exit(1)
-        except OSError as error:  # a disk, a folder or a connection of the user's
-            click.echo("error: " + _printable(_os_error(error)), err=True)
-            ctx.exit(1)
         except Exception as error:  # noqa: BLE001 the boundary to the user: a bug of ours is one line too
-            _report_bug(ctx, error)
+            lines, code = failure_lines(error)
+            click.echo(lines, err=True)
+            ctx.exit(code)
 
 
-def _report_bug(ctx: click.Context, error: Exception) -> NoReturn:
+def failure_lines(error: Exception) -> tuple[str, int]:
+    """An error that ends a command, as the user reads it, and the exit code."""
+    if isinstance(error, FlowsError):
+        return error_lines(error), exit_code(error)
+    if isinstance(error, MemoryError):
+        return "error: out of memory", 1
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("acestep_flows"):
+        return error_lines(missing_package(error.name)), 1
+    if isinstance(error, OSError):  # a disk, a folder or a connection of the user's
+        return "error: " + _printable(_os_error(error)), 1
     reason = _printable(f"{type(error).__name__}: {error}")
-    click.echo(f"error: {reason} (a bug; acestep-flows --traceback shows where)", err=True)
-    ctx.exit(BUG)
+    return f"error: {reason} (a bug; acestep-flows --traceback shows where)", BUG
 
 
 def _os_error(error: OSError) -> str:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from acestep_flows.cli.command_log import CommandLog, log_format_option
 from acestep_flows.cli.terminal import INTERRUPTED
+from acestep_flows.wording.log_lines import LogFormat
 
 if TYPE_CHECKING:
     from acestep_flows.training.loop.loop import TrainingProgress
@@ -40,7 +42,19 @@ PLAIN_SECONDS = 30.0
     help="Processes that share the batches of a step (loop.accumulate), one GPU each if available.",
 )
 @click.option("--quiet", is_flag=True, help="No progress.")
-def train(
+@log_format_option
+def train(log_format: LogFormat, **options: Any) -> None:
+    """Train KIND by RECIPE, a YAML file or the name of one that comes with the package.
+
+    Ctrl-C saves the state and stops; the same command with --resume goes on. The result is in OUT/export.
+    """
+    log = CommandLog("train", log_format)
+    with log.formatted():
+        _train(log, **options)
+
+
+def _train(
+    log: CommandLog,
     kind: str,
     recipe: str,
     out: Path,
@@ -51,10 +65,6 @@ def train(
     workers: int,
     quiet: bool,
 ) -> None:
-    """Train KIND by RECIPE, a YAML file or the name of one that comes with the package.
-
-    Ctrl-C saves the state and stops; the same command with --resume goes on. The result is in OUT/export.
-    """
     # Threads that wait by spinning stall each other where the machine is shared: measured, five times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported, below
 
@@ -68,28 +78,28 @@ def train(
     if workers > 1:
         from acestep_flows.training.loop import train_ray
 
-        with show_training(quiet) as watch:
+        with show_training(quiet, log) as watch:
             outcome = train_ray.train(chosen, out, workers, device=place, resume=resume, minutes=minutes, watch=watch)
     else:
         task: Any = importlib.import_module(MODULES[kind]).build(chosen, place)
-        with getattr(task, "ready", nullcontext)(), show_training(quiet) as watch:
+        with getattr(task, "ready", nullcontext)(), show_training(quiet, log) as watch:
             outcome = loop.train(task, chosen, out, resume=resume, minutes=minutes, watch=watch)
     if outcome.finished:
         click.echo(out / "export")
         if kind == "lora" and not quiet:
-            click.echo(f"use it: --set adapter={shlex.quote(str(out / 'export'))}", err=True)
+            log.tell(f"use it: --set adapter={shlex.quote(str(out / 'export'))}")
         return
-    click.echo(f"stopped after step {outcome.step}; --resume goes on from {outcome.state}", err=True)
+    log.warn(f"stopped after step {outcome.step}; --resume goes on from {outcome.state}")
     if minutes is None:
         raise click.exceptions.Exit(INTERRUPTED)
 
 
 @contextmanager
-def show_training(quiet: bool) -> Iterator[Callable[[TrainingProgress], None]]:
+def show_training(quiet: bool, log: CommandLog) -> Iterator[Callable[[TrainingProgress], None]]:
     """A watch that shows a training run: a bar on a terminal, else a line every half minute."""
     if quiet:
         yield lambda progress: None
-    elif sys.stderr.isatty():
+    elif sys.stderr.isatty() and not log.is_json:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
@@ -106,22 +116,24 @@ def show_training(quiet: bool) -> Iterator[Callable[[TrainingProgress], None]]:
 
             yield show
     else:
-        yield _PlainTraining().show
+        yield _PlainTraining(log).show
 
 
 class _PlainTraining:
     """A line every half minute."""
 
-    def __init__(self) -> None:
-        self._last = 0.0
+    def __init__(self, log: CommandLog) -> None:
+        self._log, self._last = log, 0.0
 
     def show(self, progress: TrainingProgress) -> None:
         now = time.monotonic()
         if progress.text:
-            click.echo(progress.text, err=True)
+            self._log.tell(progress.text)
         elif now - self._last >= PLAIN_SECONDS or progress.step == progress.steps:
             self._last = now
-            click.echo(f"step {progress.step} of {progress.steps}: {_line(progress)}", err=True)
+            figures: dict[str, Any] = {"step": progress.step, "steps": progress.steps, "losses": dict(progress.losses)}
+            line = f"step {progress.step} of {progress.steps}: {_line(progress)}"
+            self._log.tell(line, **figures, seconds_per_step=round(progress.seconds_per_step, 4))
 
 
 def _line(progress: TrainingProgress) -> str:

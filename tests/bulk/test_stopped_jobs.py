@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -133,3 +134,32 @@ def test_a_job_whose_ray_dies_ends_in_one_line_and_goes_on(small_root: Path, tmp
     assert again.returncode == 0, err
     found = [row for row in Ledger(JobFolder(str(tmp_path / "job"))).rows() if row.status == "done"]
     assert sorted(row.id for row in found) == sorted(song["id"] for song in songs(16))
+
+
+def test_every_line_of_a_job_is_an_object(small_root: Path, tmp_path: Path) -> None:
+    """With --log-format json, over a job that is stopped and goes on, with a row that is given up."""
+    command = BulkCommand.over(6, small_root, tmp_path, "--log-format", "json", "--on-bad-row", "skip")
+    with (tmp_path / "songs.jsonl").open("a") as manifest:
+        manifest.write('{"id": "bad", "tags": 1}\n')
+    with command.start() as job:
+        command.wait_for_songs(job, 1)
+        job.send_signal(signal.SIGTERM)
+        _, stopped = job.communicate(timeout=PATIENCE)
+    assert job.returncode == 143, stopped
+    with command.start() as job:
+        out, ended = job.communicate(timeout=PATIENCE)
+    assert job.returncode == 8, ended
+    assert out.splitlines() == [f"{tmp_path}/job/dataset", f"{tmp_path}/job/report.html"]
+    first, second = ([json.loads(line) for line in text.splitlines()] for text in (stopped, ended))
+    for line in (*first, *second):
+        assert datetime.fromisoformat(line["time"]).tzinfo is not None
+        assert line["logger"].startswith("acestep_flows")
+    levels = {line["message"]: line["level"] for line in (*first, *second)}
+    assert levels["line 7: tags: 1 (allowed: text)"] == "warning"
+    assert first[-1]["message"].endswith("to go; the same command goes on")
+    assert first[-1]["level"] == "warning"
+    progress = [line for line in second if "done" in line]
+    assert (progress[0]["rows"], progress[0]["resumed"] >= 1) == (7, True)
+    last = progress[-1]
+    assert (last["phase"], last["done"], last["failed"], last["left"], last["level"]) == ("ended", 6, 1, 0, "info")
+    assert any(message.startswith("1 row was given up; ") for message in levels)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from acestep_flows.api.server.log_lines import FORMATS, LogFormat
+from acestep_flows.wording.log_lines import FORMATS, LogFormat
 
 SECRET = "hunter2-of-the-database"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -99,7 +99,7 @@ def test_an_error_at_the_start_has_the_form_too(form: LogFormat, tmp_path: Path)
 
 INGRESS = f"""
 import logging, sys
-from acestep_flows.api.server.log_lines import log_to_stderr
+from acestep_flows.wording.log_lines import log_to_stderr
 
 for _ in range(2):
     log_to_stderr(sys.argv[1])

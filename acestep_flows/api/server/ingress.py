@@ -21,7 +21,6 @@ from acestep_flows.api.http.app import create_app
 from acestep_flows.api.http.keys import read_keys
 from acestep_flows.api.server.arenas import share_arenas
 from acestep_flows.api.server.assembly import assemble
-from acestep_flows.api.server.log_lines import log_to_stderr
 from acestep_flows.api.server.options import IngressOptions
 from acestep_flows.api.store.home import Home
 from acestep_flows.compat.mount import mount
@@ -33,6 +32,7 @@ from acestep_flows.runtime.serving.runner import ServeRunner
 from acestep_flows.settings import DATABASE, read_settings
 from acestep_flows.tracing.provider import start_provider
 from acestep_flows.wording.faults import fault_line
+from acestep_flows.wording.log_lines import log_to_stderr
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

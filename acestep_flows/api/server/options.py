@@ -9,12 +9,12 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from acestep_flows.api.options import public_address, web_origin
-from acestep_flows.api.server.log_lines import LogFormat
 from acestep_flows.api.store.signed_links import check_signing
 from acestep_flows.compat.spoken import OPTION, read_spoken
 from acestep_flows.errors import InputError
 from acestep_flows.runtime.serving.pool import AUTO
 from acestep_flows.runtime.serving.pool_process import Amounts
+from acestep_flows.wording.log_lines import LogFormat
 
 COVERS_LOOPBACK = ("127.0.0.1", "localhost", "0.0.0.0")
 

@@ -1,10 +1,10 @@
-"""Lines of a server's log: text for people, or JSON for programs. Each has a time and a level, and no secrets."""
+"""Lines of a log: text for people, or JSON for programs. Each has a time and a level, and no secrets."""
 
 from __future__ import annotations
 
 import json
 import logging
-from typing import Literal, TextIO, get_args
+from typing import Any, Literal, TextIO, get_args
 
 from acestep_flows.storage import without_login
 from acestep_flows.wording.times import utc_time
@@ -14,6 +14,9 @@ FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)
 
 FIELDS = ("work", "run", "failures", "seconds")
 """What a record may carry in `extra`, for fields of its JSON."""
+
+FIGURES = "figures"
+"""Name in `extra` of more fields by name, as `json_line` puts them there."""
 
 
 class TextLines(logging.Formatter):
@@ -36,9 +39,22 @@ class JsonLines(logging.Formatter):
             "message": without_login(record.getMessage()),
         }
         line |= {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}
+        line |= getattr(record, FIGURES, {})
         if traceback := traceback_of(record):
             line["exception"] = traceback
         return json.dumps(line, default=str)
+
+
+def json_line(logger: str, level: int, message: str, **figures: Any) -> str:
+    """A line of JSON for what is no log record.
+
+    Args:
+        level: as `logging` has it.
+        figures: more fields by name; none may be called as one that every line has.
+    """
+    record = logging.LogRecord(logger, level, "", 0, message, None, None)
+    setattr(record, FIGURES, figures)
+    return JsonLines().format(record)
 
 
 def lines_of(form: LogFormat) -> logging.Formatter:
