@@ -53,6 +53,7 @@ EXAMPLES: Mapping[str, str] = {
     "graphs": "graphs",
     "help": "help run",
     "key": "key alice --file keys.json",
+    "keys": "keys --since 2026-03-01",
     "queue": "queue pause --home server",
     "replay": "replay songs/song.wav",
     "run": 'run text2music --set tags="lofi, piano" --set duration=10 --out songs --name night.mp3',

@@ -37,6 +37,7 @@ from acestep_flows.cli.options import (
     weights_options,
 )
 from acestep_flows.cli.owners import adopt, usage
+from acestep_flows.cli.server_keys import keys
 from acestep_flows.cli.serving import COMMANDS
 from acestep_flows.cli.studio import studio
 from acestep_flows.cli.submit import submit
@@ -231,7 +232,10 @@ def doctor(checkpoint: str | None, lyric_vocab: Path | None, as_json: bool) -> N
         raise click.exceptions.Exit(1)
 
 
-OTHERS = (adapter, adopt, audit, bulk, compare, encode, graph, graphs, queue, stages, studio, submit, train, usage)
+OTHERS = (
+    *(adapter, adopt, audit, bulk, compare, encode, graph, graphs, keys),
+    *(queue, stages, studio, submit, train, usage),
+)
 for command in (*COMMANDS, *OTHERS, help_command):
     cli.add_command(command)
 give_examples(cli)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from click.testing import CliRunner
 
 from acestep_flows.api.http.keys import Keyring, new_key
+from acestep_flows.cli.main import cli
 from acestep_flows.client import AuditedAction, Client, KeyAccount, KeyUsage, operator_calls
 from acestep_flows.errors import Forbidden, InputError, NotFound
 from acestep_flows.model.checkpoint import Checkpoint
@@ -142,6 +146,25 @@ def test_each_key_has_its_limits_and_its_use(make: Any, operated: Operated) -> N
         door.client.delete(f"/v1/runs/{running}")
         door.until(running)
         assert operated.ops not in str(client.api_keys())
+
+
+def test_the_command_lists_the_keys(operated: Operated, monkeypatch: pytest.MonkeyPatch) -> None:
+    operated.door.finished(inputs=dict(SHORT, seed=72))
+    monkeypatch.setenv("ACESTEP_FLOWS_API_KEY", operated.ops)
+    command = ["keys", "--server", operated.door.url]
+    done = CliRunner().invoke(cli, command)
+    assert done.exit_code == 0, done.output
+    alice, ops = done.stdout.splitlines()
+    assert re.match(r"alice: 0 of 20 runs in hand; [\d.]+ of 1000 s of computation today; \d+ of 10000000 bytes", alice)
+    assert ops.startswith(
+        "ops (administrator): 0 runs in hand; 0.0 s of computation today; 0 bytes of files; 0 runs ended"
+    )
+    listed = json.loads(CliRunner().invoke(cli, [*command, "--since", "2100-01-01", "--json"]).stdout)
+    assert [(key["name"], key["usage"]["runs"]) for key in listed] == [("alice", 0), ("ops", 0)]
+    monkeypatch.setenv("ACESTEP_FLOWS_API_KEY", operated.alice)
+    refused = CliRunner().invoke(cli, command)
+    assert refused.exit_code == 1
+    assert "this is for the key of an administrator" in refused.stderr
 
 
 def test_use_without_a_key_the_server_has_is_listed(make: Any, strict: Checkpoint, tmp_path: Path) -> None:  # noqa: F811
