@@ -78,7 +78,7 @@ def test_a_run_writes_audio_picture_and_recipe(invoke: Invoke, tmp_path: Path) -
     assert tags.read(song).recipe["inputs"] == told["inputs"]
     assert told["model"] == tags.read(song).recipe["model"] == NAME
     assert "acestep-nano" in result.stderr
-    assert "take (sample)" in result.stderr
+    assert "] sampling: " in result.stderr
 
 
 def test_files_take_the_name_asked_for(invoke: Invoke, tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ main.main()
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if line.startswith("take (sample): step"):
+            if line.startswith("sampling, step"):
                 break
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
