@@ -80,7 +80,7 @@ def test_one_fault_of_all_rows_is_one_line(invoke: Invoke, tmp_path: Path) -> No
     assert len(result.stderr.splitlines()) == 2
     (tmp_path / "songs.csv").write_text("tags,mood\nfolk,3\n")
     table = invoke("songs.csv", *GRAPH)
-    assert table.stderr.startswith("error: songs.csv: no input 'mood', perhaps tags: Comma-separated tags; allowed: ")
+    assert table.stderr.startswith("error: songs.csv: no input 'mood', perhaps tags: the mood is among its words; allowed: ")
     assert table.stderr.endswith("; --ignore mood leaves it out\n")
     assert table.stderr.count("allowed") == 1
     (tmp_path / "songs.csv").write_text("tags,mood,genre\nfolk,3,4\n")
@@ -199,7 +199,7 @@ def test_wrong_columns_hide_no_bad_rows(invoke: Invoke, tmp_path: Path) -> None:
     assert result.exit_code == 2
     bad, error = result.stderr.splitlines()
     assert bad == "line 3: steps: 'many' is not a number (allowed: a whole number)"
-    assert error.startswith("error: songs.csv: no input 'mood', perhaps tags: Comma-separated tags; allowed: ")
+    assert error.startswith("error: songs.csv: no input 'mood', perhaps tags: the mood is among its words; allowed: ")
     assert error.endswith("--ignore mood leaves it out; 1 of 2 rows cannot be rendered")
     (tmp_path / "songs.csv").write_text("mood,steps\n3,many\n")
     result = invoke("songs.csv", *GRAPH, "--on-bad-row", "skip")
