@@ -165,14 +165,18 @@ def _leaves(path: tuple[str, ...], content: Any) -> Iterator[OutputLeaf]:
 
 def output_warnings(outputs: Mapping[str, Any]) -> list[str]:
     """What a user must know of the outputs of a run: the warnings of its reports, and audio that is almost silent."""
-    warnings: dict[str, None] = {}
-    for leaf in output_leaves(outputs):
-        if isinstance(leaf.content, Report):
-            said = leaf.content.entries.get("warnings")
-            warnings |= dict.fromkeys(str(warning) for warning in said) if isinstance(said, list) else {}
-        elif isinstance(leaf.content, Audio) and (warning := _silence(leaf.content)):
-            warnings[f"output {leaf.name} is {warning}"] = None
-    return list(warnings)
+    leaves = output_leaves(outputs)
+    return list(dict.fromkeys(warning for leaf in leaves for warning in leaf_warnings(leaf.name, leaf.content)))
+
+
+def leaf_warnings(name: str, content: Any) -> list[str]:
+    """As `output_warnings`, of one leaf."""
+    if isinstance(content, Report):
+        said = content.entries.get("warnings")
+        return [str(warning) for warning in said] if isinstance(said, list) else []
+    if isinstance(content, Audio) and (warning := _silence(content)):
+        return [f"output {name} is {warning}"]
+    return []
 
 
 def _silence(audio: Audio) -> str | None:

@@ -12,10 +12,13 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+import psutil
 
 HOST = "127.0.0.1"
 CHUNK_BYTES = 1 << 16
@@ -150,6 +153,11 @@ class ObjectStore:
 
     Args:
         program: path of `moto_server`.
+
+    Attributes:
+        state: what is wrong with it.
+        carried: bytes that came to it, by the process that sent them.
+        meets: called with each part of a request, and the process that sent it, before it is passed on.
     """
 
     def __init__(self, program: str) -> None:
@@ -159,6 +167,8 @@ class ObjectStore:
         command = [program, "-H", HOST, "-p", str(self._port)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.state: Literal["", "slow", "failing"] = ""
+        self.carried: Counter[int] = Counter()
+        self.meets: Callable[[int, bytes], None] = lambda pid, chunk: None
         self._listening = socket.create_server((HOST, 0))
         threading.Thread(target=self._accept, daemon=True).start()
         self._make_bucket()
@@ -194,13 +204,22 @@ class ObjectStore:
     def _serve(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError), socket.create_connection((HOST, self._port)) as store:
             threading.Thread(target=_copy, args=(store, client), daemon=True).start()
+            pid = _process_at(client.getpeername()[1])
             while chunk := client.recv(CHUNK_BYTES):
+                self.carried[pid] += len(chunk)
+                self.meets(pid, chunk)
                 if self.state == "failing":
                     client.sendall(UNAVAILABLE)
                     return
                 if self.state == "slow":
                     time.sleep(1.0)
                 store.sendall(chunk)
+
+
+def _process_at(port: int) -> int:
+    """The process on this machine that has connected from a port; 0 if it has gone."""
+    connections = psutil.net_connections(kind="tcp4")
+    return next((each.pid or 0 for each in connections if each.laddr and each.laddr.port == port and each.raddr), 0)
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

@@ -68,7 +68,7 @@ LAYERS: dict[str, str] = {
     # a server, and who asks it
     "client": "errors settings storage wording",
     "api.options": "",
-    "api.store": "errors optional_packages storage values value_file audio runtime.serving sqlalchemy",
+    "api.store": "errors optional_packages settings storage values value_file audio runtime.serving sqlalchemy",
     "api.execution": "errors settings storage values value_file tracing audio stages graph outputs api.store",
     "studio": "fastapi",
     "api.http": "errors settings storage values value_file wording tracing audio stages graph recipes studio "

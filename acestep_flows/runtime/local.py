@@ -117,6 +117,10 @@ class LocalRunner:
         """Handles become the values they stand for."""
         return with_values(content)
 
+    async def apply(self, work: Callable[..., Sequence[T]], items: Sequence[Any], *more: Any) -> list[T]:
+        """Call `work` in a thread for files, once for all items."""
+        return list(await self._in_files(work, with_values(items), *more))
+
     def save(self, store: Store, key: str, outputs: Outputs, stage: str) -> Awaitable[None]:
         """Write outputs in a thread for files."""
         return self._in_files(store.write, key, with_values(outputs), stage)

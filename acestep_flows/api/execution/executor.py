@@ -23,10 +23,11 @@ from acestep_flows.api.execution.accepted_run import RunPlanner
 from acestep_flows.api.execution.active_run import ActiveRun
 from acestep_flows.api.execution.held_runs import HeldRuns
 from acestep_flows.api.execution.outage_log import OutageLog
+from acestep_flows.api.execution.output_store import OutputStore
 from acestep_flows.api.execution.previews import LONGEST, PreviewMaker
 from acestep_flows.api.execution.run_journal import Journal, node_weights
 from acestep_flows.api.execution.run_notifier import RunNotifier
-from acestep_flows.api.execution.store_outputs import StoredOutputs, store_outputs
+from acestep_flows.api.execution.store_outputs import StoredOutputs
 from acestep_flows.api.execution.store_threads import StoreThreads
 from acestep_flows.api.execution.tracing import begin_trace, has_provider
 from acestep_flows.api.execution.untold_hits import UntoldHits
@@ -36,7 +37,6 @@ from acestep_flows.api.store.records import ClaimedRun, NodeRecord, RunState
 from acestep_flows.api.store.retention import RetentionPolicy, sweep
 from acestep_flows.api.store.switches import REFRESH_SECONDS
 from acestep_flows.api.store.totals import fold_totals
-from acestep_flows.audio.kept_encodings import KeptEncodings
 from acestep_flows.errors import Cancelled, FlowsError, StorageError, Unavailable
 from acestep_flows.graph.execution.result import Options
 from acestep_flows.graph.execution.run import PlanRun
@@ -103,7 +103,7 @@ class Executor:
         self._home, self._scheduler, self._retention, self._poll = home, scheduler, retention, poll
         self._model, self._notifier = model, notifier if notifier is not None else RunNotifier()
         self._preview_seconds, self._silent = preview_seconds, silent
-        self._planner, self._encodings = RunPlanner(scheduler.stages), KeptEncodings()
+        self._planner = RunPlanner(scheduler.stages)
         self._tracer, self._traces = tracer, tracer is not None or has_provider()
         self.failures, self._outages = Counter[str](), OutageLog(log)
         self.ended = False
@@ -116,6 +116,7 @@ class Executor:
         self._files = StoreThreads(2, "outputs")
         self._held = HeldRuns(self.name, home.leases, self._store, self._notifier)
         self._active, self._write_lock = self._held.active, self._held.write_lock
+        self._outputs = OutputStore(scheduler.runner, home.artifacts, self._files)
 
     @property
     def active_runs(self) -> tuple[str, ...]:
@@ -266,11 +267,9 @@ class Executor:
         finally:
             await maker.close()
         files = {digest: f"asset:{asset}" for digest, asset in assets.items()}
-        values = await scheduler.runner.fetch(dict(result.outputs))
         run_recipe = recipe(result if untold is None else untold.result(result), content, files, self._model)
         stem = f"{record.graph}-{record.id[-6:]}"
-        store = partial(store_outputs, artifacts=home.artifacts, format=record.format, stem=stem, kept=self._encodings)
-        return await self._files.call(store, values, run_recipe)
+        return await self._outputs.store(result.outputs, run_recipe, record.format, stem)
 
     async def _finish(self, work: ActiveRun, state: RunState, stored: StoredOutputs, error: FlowsError | None) -> bool:
         """Write the end of a run. Returns False if that fails; the run is then left to the next executor."""

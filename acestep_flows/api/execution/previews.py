@@ -11,13 +11,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor as Threads
-from dataclasses import dataclass
 from typing import Any
 
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import Lease
 from acestep_flows.graph.content import Content
 from acestep_flows.graph.execution.result import SongPreview
+from acestep_flows.graph.execution.runner import IgnoreProgress
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.values import Audio, Latents, frames_from_seconds
@@ -89,7 +89,7 @@ class PreviewMaker:
 
     async def _compute(self, name: str, inputs: Mapping[str, Content]) -> Mapping[str, Content]:
         stage = self._scheduler.stage(name)
-        return (await self._scheduler.runner.call(StageCall(stage, inputs, stage.Params()), _IgnoreProgress())).outputs
+        return (await self._scheduler.runner.call(StageCall(stage, inputs, stage.Params()), IgnoreProgress())).outputs
 
     def _store(self, preview: SongPreview, audio: Audio) -> Mapping[str, Any] | None:
         """Encode and store a preview. Blocks. Returns the fields of its event; None if the lease is lost."""
@@ -105,17 +105,3 @@ class PreviewMaker:
         if not self._home.previews.put(self._lease, preview.node, preview.step, preview.steps, seconds, blob):
             return None
         return {"seconds": seconds, "bytes": blob.bytes}
-
-
-@dataclass(frozen=True)
-class _IgnoreProgress:
-    """Ignores the progress of a preview."""
-
-    def started(self) -> None:
-        pass
-
-    def step(self, done: int, total: int) -> None:
-        pass
-
-    def preview(self, done: int, total: int, latents: Latents) -> None:
-        pass

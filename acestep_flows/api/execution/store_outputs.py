@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from acestep_flows.api.store.artifacts import Artifacts
-from acestep_flows.api.store.records import NewOutput
+from acestep_flows.api.store.records import Blob, NewOutput
 from acestep_flows.audio.kept_encodings import KeptEncodings
 from acestep_flows.graph.records.recipe import Recipe
 from acestep_flows.outputs import (
@@ -60,21 +60,43 @@ def store_outputs(
     """
     recipe_json = recipe.as_json()
     tag_recipe = audio_tag_recipe(recipe_json)
-    leaves = {leaf.name: leaf for leaf in output_leaves(outputs)}
-    leaves.setdefault(RECIPE, OutputLeaf((RECIPE,), Report(recipe_json)))
-    stored: list[NewOutput] = []
-    warnings = output_warnings(outputs)
+    leaves = leaves_with_recipe(outputs, recipe_json)
     files = (
         (name, encode_output(leaf.content, f"{stem}-{name}", format, tag_recipe, kept)) for name, leaf in leaves.items()
     )
+    stored: list[tuple[OutputFile, Blob]] = []
     for batch in _batches(files):
         blobs = artifacts.put_all([file.content for file in batch.values()])
-        for (name, file), blob in zip(batch.items(), blobs, strict=True):
-            if file.warning:
-                warnings.append(f"output {name}: {file.warning}")
-            file_name = f"{leaves[name].file_stem(stem)}.{file.extension}"
-            stored.append(NewOutput(name, file.kind, file.content_type, file_name, blob, file.details))
-    return StoredOutputs(tuple(stored), tuple(warnings))
+        stored += [(replace(file, content=b""), blob) for file, blob in zip(batch.values(), blobs, strict=True)]
+    return stored_outputs(leaves, stored, output_warnings(outputs), stem)
+
+
+def leaves_with_recipe(outputs: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, OutputLeaf]:
+    """What is stored of a run, by name: the leaves of its outputs, and its recipe (JSON)."""
+    leaves = {leaf.name: leaf for leaf in output_leaves(outputs)}
+    leaves.setdefault(RECIPE, OutputLeaf((RECIPE,), Report(recipe)))
+    return leaves
+
+
+def stored_outputs(
+    leaves: Mapping[str, OutputLeaf], files: Iterable[tuple[OutputFile, Blob]], warnings: Iterable[str], stem: str
+) -> StoredOutputs:
+    """The record of stored files.
+
+    Args:
+        leaves: as `leaves_with_recipe` gives them.
+        files: of the leaves in order, without their contents.
+        warnings: of the outputs themselves; those of files follow.
+        stem: what file names begin with.
+    """
+    outputs: list[NewOutput] = []
+    told = list(warnings)
+    for leaf, (file, blob) in zip(leaves.values(), files, strict=True):
+        if file.warning:
+            told.append(f"output {leaf.name}: {file.warning}")
+        file_name = f"{leaf.file_stem(stem)}.{file.extension}"
+        outputs.append(NewOutput(leaf.name, file.kind, file.content_type, file_name, blob, file.details))
+    return StoredOutputs(tuple(outputs), tuple(told))
 
 
 def _batches(files: Iterable[tuple[str, OutputFile]]) -> Iterator[dict[str, OutputFile]]:

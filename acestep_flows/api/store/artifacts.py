@@ -10,15 +10,12 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-import pyarrow
 from pyarrow import fs
 from sqlalchemy import ColumnElement, delete
 
@@ -31,14 +28,14 @@ from acestep_flows.api.store.records import Blob
 from acestep_flows.api.store.schema import BLOBS
 from acestep_flows.api.store.signed_links import link_signer
 from acestep_flows.api.store.unfinished_bytes import UnfinishedBytes
-from acestep_flows.errors import InputError, NotFound, StorageError, Unavailable
+from acestep_flows.api.store.unfinished_files import UnfinishedFiles, error_translator, open_place
+from acestep_flows.errors import InputError, NotFound
 
 MOST_UNFINISHED = 4 << 30
 """Total bytes of unfinished uploads. Each upload has a limit, but many of them together could fill the disk."""
 
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_UNFINISHED = "unfinished"
 _MARK = "store-id"
 
 
@@ -65,23 +62,15 @@ class Artifacts:
     ) -> None:
         self._database, self._clock = database, clock
         self._table, self._unfinished = FileTable(database, clock), UnfinishedBytes(most_unfinished)
-        self._files: Any
+        self._files, self._root = open_place(place)
+        url = "" if isinstance(place, Path) else place
+        self._unfinished_files = UnfinishedFiles(self._files, self._root, url)
         with translate_errors(storage.without_login(f"{place}")):
-            try:
-                if isinstance(place, Path):
-                    place.mkdir(parents=True, exist_ok=True)
-                    self._files, self._root = fs.LocalFileSystem(), str(place.absolute())
-                else:
-                    self._files, self._root = fs.FileSystem.from_uri(place)
-            except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
-                reason = storage.without_login(str(error))
-                raise InputError(reason, where="artifacts", allowed="a URL such as s3://bucket/folder") from error
-            self._files.create_dir(f"{self._root}/{_UNFINISHED}", recursive=True)
+            self._files.create_dir(self._unfinished_files.folder, recursive=True)
         self._local = isinstance(self._files, fs.LocalFileSystem)
-        self._reader = Reader(self._files, "" if isinstance(place, Path) else place)
+        self._reader = Reader(self._files, url)
         self._signer = link_signer(self._files, place)
-        # An object store that does not answer may be back soon; a full disk, or one without permission, is not.
-        self._errors = partial(translate_errors, kind=StorageError if self._local else Unavailable)
+        self._errors = error_translator(self._local)
 
     def put(self, content: bytes) -> Blob:
         """Store `content`, as `put_all` does."""
@@ -98,15 +87,26 @@ class Artifacts:
         for blob, content in dict(zip(blobs, contents, strict=True)).items():
             if self._is_there(blob):
                 continue
-            unfinished, stream = self._open_unfinished()
-            try:
-                with self._errors("an artifact"), stream:
-                    stream.write(content)
-                self._move_into_place(unfinished, blob)
-            except BaseException:
-                self._discard(unfinished)
-                raise
+            self._move_or_discard(self._unfinished_files.write(content), blob)
         return blobs
+
+    @property
+    def unfinished_elsewhere(self) -> UnfinishedFiles | None:
+        """Where other processes write files that `keep_all` places; None of a store that only this machine has."""
+        return None if self._local else self._unfinished_files
+
+    def keep_all(self, files: Sequence[tuple[str, Blob]]) -> None:
+        """Give unfinished files, by path and content, their places, noted in one transaction.
+
+        Raises:
+            StorageError: they cannot be moved.
+        """
+        self._table.touch([blob for _, blob in files])  # first, so that none is removed any more
+        for unfinished, blob in files:
+            if self._is_there(blob):
+                self._unfinished_files.discard(unfinished)
+            else:
+                self._move_or_discard(unfinished, blob)
 
     def upload(self, limit: int | None = None) -> Upload:
         """Begin a file that is written in parts, of at most `limit` bytes.
@@ -165,7 +165,7 @@ class Artifacts:
             StorageError: they cannot.
         """
         with self._errors("the artifact store", "reached"):
-            self._reader.check(f"{self._root}/{_UNFINISHED}")
+            self._reader.check(self._unfinished_files.folder)
 
     def mark(self) -> str | None:
         """The text that `set_mark` left in the store; None if there is none."""
@@ -193,7 +193,7 @@ class Artifacts:
                 used = set(connection.execute(among(referenced, list(page))).scalars())
             for digest in page.keys() - used:
                 freed += self._remove(digest, BLOBS.c.touched_at < before, ~among(referenced, [digest]).exists())
-        self._clear_unfinished(grace)
+        self._unfinished_files.clear(grace)
         return freed
 
     def drop(self, digest: str) -> None:
@@ -211,33 +211,17 @@ class Artifacts:
                 self._files.delete_file(self._path(digest))
             return int(size)
 
-    def _clear_unfinished(self, grace: float) -> None:
-        """Remove the files of uploads that were never finished or closed."""
-        limit = time.time() - max(grace, 3600.0)  # the clock of the file system, not `self._clock`
-        with self._errors("unfinished uploads", "listed"):
-            infos = self._files.get_file_info(fs.FileSelector(f"{self._root}/{_UNFINISHED}"))
-        for info in infos:
-            if info.is_file and info.mtime_ns is not None and info.mtime_ns < limit * 1e9:
-                with contextlib.suppress(OSError):
-                    self._files.delete_file(info.path)
-
     def _path(self, digest: str) -> str:
         if not _DIGEST.fullmatch(digest):
             raise NotFound("no such file")
         return f"{self._root}/{digest[:2]}/{digest}"
 
-    def _open_unfinished(self) -> tuple[str, Any]:
-        path = f"{self._root}/{_UNFINISHED}/{secrets.token_hex(12)}"
-        with self._errors("an artifact"):
-            return path, self._files.open_output_stream(path)
-
-    def _keep(self, unfinished: str, blob: Blob) -> None:
-        """Move a finished file to its place under its digest, unless that file exists already."""
-        self._table.touch([blob])
-        if self._is_there(blob):
-            self._discard(unfinished)
-        else:
+    def _move_or_discard(self, unfinished: str, blob: Blob) -> None:
+        try:
             self._move_into_place(unfinished, blob)
+        except BaseException:
+            self._unfinished_files.discard(unfinished)
+            raise
 
     def _move_into_place(self, unfinished: str, blob: Blob) -> None:
         path = self._path(blob.digest)
@@ -263,21 +247,6 @@ class Artifacts:
                 storage.flush_folder(Path(path).parent)
         return True
 
-    def _discard(self, unfinished: str) -> None:
-        with contextlib.suppress(OSError):
-            self._files.delete_file(unfinished)
-
-    @contextlib.contextmanager
-    def _local_path(self, unfinished: str) -> Iterator[Path]:
-        """An unfinished file as a local path; a temporary copy if the store is not local."""
-        if self._local:
-            yield Path(unfinished)
-            return
-        with self._errors("an artifact", "read"):
-            file: BinaryIO = self._files.open_input_file(unfinished)
-        with temporary_copy(read_chunks(file, 0, None, self._errors)) as copy:
-            yield copy
-
 
 class Upload:
     """A file that is being written. It is invisible until `finish`; leaving the context without that removes it."""
@@ -286,7 +255,7 @@ class Upload:
         self._artifacts, self._limit = artifacts, limit
         self._hash = hashlib.sha256()
         self._done = self._closed = False
-        self._path, self._stream = artifacts._open_unfinished()
+        self._path, self._stream = artifacts._unfinished_files.open()
         self._counted = 0
         self.bytes = 0
 
@@ -300,7 +269,7 @@ class Upload:
         if not self._done:
             with contextlib.suppress(OSError):
                 self._stream.close()
-            self._artifacts._discard(self._path)
+            self._artifacts._unfinished_files.discard(self._path)
 
     def write(self, part: bytes) -> None:
         """Append bytes.
@@ -328,7 +297,7 @@ class Upload:
             StorageError: the disk is full.
         """
         self._close()
-        with self._artifacts._local_path(self._path) as path:
+        with self._artifacts._unfinished_files.local_path(self._path) as path:
             yield path
 
     def finish(self) -> Blob:
@@ -339,7 +308,7 @@ class Upload:
         """
         self._close()
         blob = Blob(self._hash.hexdigest(), self.bytes)
-        self._artifacts._keep(self._path, blob)
+        self._artifacts.keep_all([(self._path, blob)])
         self._done = True
         return blob
 

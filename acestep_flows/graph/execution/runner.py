@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from acestep_flows.graph.content import Outputs
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.stages.contract import Stage, StageParams
 from acestep_flows.values import Latents
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,19 @@ class CallProgress(Protocol):
 
     def preview(self, done: int, total: int, latents: Latents) -> None:
         """The song as it looks after step `done`, for calls that ask for previews."""
+
+
+class IgnoreProgress:
+    """The progress of a call that nobody follows."""
+
+    def started(self) -> None:
+        """Ignored."""
+
+    def step(self, done: int, total: int) -> None:
+        """Ignored."""
+
+    def preview(self, done: int, total: int, latents: Latents) -> None:
+        """Ignored."""
 
 
 class Store(Protocol):
@@ -76,6 +91,21 @@ class Runner(Protocol):
 
     def fetch(self, content: Any) -> Awaitable[Any]:
         """The values behind the handles inside `content`."""
+
+    def apply(self, work: Callable[..., Sequence[R]], items: Sequence[Any], *more: Any) -> Awaitable[list[R]]:
+        """A result for each item, from `work(items, *more)` in the processes that have the values inside them.
+
+        Args:
+            work: an importable function, which travels by its name. It is called once for each such process, with the
+                items whose values are there and with the values in the place of their handles, in a thread; again
+                where a process dies under it. It returns a result for each of its items.
+            items: content.
+            more: what every call of `work` takes besides.
+
+        Raises:
+            FlowsError: as `work` said, or StageError (node left empty) around any other exception.
+            LostProcess: a process died in every attempt that the runner makes.
+        """
 
     def save(self, store: Store, key: str, outputs: Outputs, stage: str) -> Awaitable[None]:
         """Write outputs to `store`, from wherever their values are."""

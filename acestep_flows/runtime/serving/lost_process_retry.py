@@ -17,11 +17,14 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from acestep_flows.errors import LostProcess
-from acestep_flows.graph.execution.runner import CallProgress, Reply
+from acestep_flows.graph.execution.runner import CallProgress
 from acestep_flows.values import Latents
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 MAX_LOSSES_ALONE = 2
 """Losses with the process to itself after which a call is given up."""
@@ -42,10 +45,10 @@ TO_THE_END = sys.maxsize
 """More steps than any call has: a quarantine up to this step lasts as long as the call."""
 
 
-class MakeCall(Protocol):
+class MakeCall(Protocol[R_co]):
     """Makes one attempt of a call."""
 
-    async def __call__(self, progress: CallProgress, alone_until: int) -> Reply | None:
+    async def __call__(self, progress: CallProgress, alone_until: int) -> R_co | None:
         """The reply, or None when the call stopped at step `alone_until`, its state saved.
 
         Args:
@@ -67,7 +70,7 @@ class LostProcessRetry:
     def __init__(self, replicas: int = 1) -> None:
         self._occupancy = Occupancy() if replicas == 1 else None
 
-    async def call(self, make: MakeCall, progress: CallProgress) -> Reply:
+    async def call(self, make: MakeCall[R], progress: CallProgress) -> R:
         """The reply of the first attempt that outlives its process.
 
         Raises:
@@ -83,7 +86,7 @@ class LostProcessRetry:
                 if blame.is_too_much:
                     raise
 
-    async def _attempt(self, make: MakeCall, attempt: CallAttempt, alone_until: int) -> Reply:
+    async def _attempt(self, make: MakeCall[R], attempt: CallAttempt, alone_until: int) -> R:
         if self._occupancy is None:
             return await _whole(make, attempt)
         if alone_until:
@@ -100,7 +103,7 @@ class LostProcessRetry:
                 attempt.shared = visit.shared
 
 
-async def _whole(make: MakeCall, attempt: CallAttempt) -> Reply:
+async def _whole(make: MakeCall[R], attempt: CallAttempt) -> R:
     reply = await make(attempt, 0)
     assert reply is not None, "only calls in quarantine stop on the way"
     return reply

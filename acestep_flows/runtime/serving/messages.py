@@ -64,6 +64,13 @@ class Failed:
     error: FlowsError
 
 
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a function made of the items that a host applied it to: the whole answer to such a call, if not `Failed`."""
+
+    results: list[Any]
+
+
 Message: TypeAlias = Started | Steps | PreviewMessage | Done | Complete | Cleared | Failed
 
 

@@ -1,19 +1,19 @@
 """The runner of the served door: stages in Ray Serve deployments, values in Ray's object store.
 
 The process that holds a `ServeRunner` owns every value of its runs, also those that hosts computed: a host may die
-after it answered and nothing is lost. A handle's token is an object reference; values are read only where they are
-fetched or written to disk.
+after it answered and nothing is lost. A handle's token is a `StoredValue`; values are read only where they are
+fetched or written to disk, and where functions are applied to them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import ray
 from ray import exceptions as ray_errors
@@ -22,18 +22,21 @@ from ray.serve import exceptions as serve_errors
 
 from acestep_flows.errors import FlowsError, LostProcess, Overloaded, StageError
 from acestep_flows.graph.content import Handle, Outputs, translate
-from acestep_flows.graph.execution.runner import CallProgress, Reply, Store
+from acestep_flows.graph.execution.runner import CallProgress, IgnoreProgress, Reply, Store
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.runtime.serving import messages
 from acestep_flows.runtime.serving.lost_process_retry import LostProcessRetry
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.stage_host import open_checkpoint
+from acestep_flows.runtime.serving.stored_value import StoredValue, process_of, references
 from acestep_flows.stages.contract import Stage, StageParams
 from acestep_flows.tracing.context import current_traceparent
 from acestep_flows.values import Value
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
+
+R = TypeVar("R")
 
 APP = "acestep-flows"
 """The name of the Serve application, where nobody chose another."""
@@ -111,6 +114,51 @@ class ServeRunner:
         with translate_errors():
             return await self._in_files(translate, content, _get)
 
+    async def apply(self, work: Callable[..., Sequence[R]], items: Sequence[Any], *more: Any) -> list[R]:
+        """Call `work` in the processes that computed the values, and here for items whose values this process has.
+
+        Raises:
+            LostProcess: a process died too often (see `lost_process_retry`).
+        """
+        places: dict[str, list[int]] = {}
+        for place, item in enumerate(items):
+            places.setdefault(process_of(item), []).append(place)
+        parts = await asyncio.gather(
+            *(self._apply_in(name, work, [items[place] for place in part], more) for name, part in places.items()),
+            return_exceptions=True,
+        )
+        results: dict[int, R] = {}
+        for part, made in zip(places.values(), parts, strict=True):
+            if isinstance(made, BaseException):
+                raise made
+            results.update(zip(part, made, strict=True))
+        return [results[place] for place in range(len(items))]
+
+    async def _apply_in(
+        self, process: str, work: Callable[..., Sequence[R]], items: list[Any], more: tuple[Any, ...]
+    ) -> Sequence[R]:
+        if not process:
+            made: Sequence[R] = await self._in_files(work, await self.fetch(items), *more)
+            return made
+        host = self._hosts[process].options(stream=False)
+        content, tokens = messages.part(items)
+
+        async def attempt(progress: CallProgress, alone_until: int) -> Sequence[R]:
+            progress.started()
+            with translate_errors(work.__name__):
+                response = host.apply.remote(work, more, content, tuple(tokens), *references(tokens))
+                try:
+                    answer = await response
+                except asyncio.CancelledError:
+                    response.cancel()
+                    raise
+            if isinstance(answer, messages.Failed):
+                raise answer.error
+            results: list[R] = answer.results
+            return results
+
+        return await self._retries[process].call(attempt, IgnoreProgress())
+
     async def save(self, store: Store, key: str, outputs: Outputs, stage: str) -> None:
         """Write outputs from this process. On one machine only the file is a copy."""
         values = await self.fetch(outputs)
@@ -133,14 +181,15 @@ class ServeRunner:
     async def _attempt(self, call: StageCall, progress: CallProgress, alone_until: int) -> Reply | None:
         """One attempt of a call, as `MakeCall` says."""
         inputs, tokens = messages.part(dict(call.inputs))
-        host = self._hosts[self.pool.home_of[call.stage.name]]
+        process = self.pool.home_of[call.stage.name]
+        host = self._hosts[process]
         with translate_errors(call.stage.name):
             response: Any = host.run.remote(
                 call.stage.name,
                 call.params,
                 inputs,
                 tuple(tokens),
-                *tokens.values(),
+                *references(tokens),
                 preview_every=call.preview_every,
                 run=call.run,
                 alone_until=alone_until,
@@ -149,7 +198,7 @@ class ServeRunner:
             stream = None
             try:
                 stream = await response._to_object_ref_gen()
-                return await _read_answer(stream, progress)
+                return await _read_answer(stream, progress, process)
             except asyncio.CancelledError:
                 response.cancel()
                 if stream is not None:
@@ -201,7 +250,7 @@ class ServeRunner:
         return asyncio.get_running_loop().run_in_executor(self._files, work, *args)
 
 
-async def _read_answer(stream: AsyncIterator[Any], progress: CallProgress) -> Reply | None:
+async def _read_answer(stream: AsyncIterator[Any], progress: CallProgress, process: str) -> Reply | None:
     """Read the messages up to the last, then references to the values; None when the call stopped on the way."""
     async for reference in stream:
         message: messages.Message = await reference
@@ -220,7 +269,8 @@ async def _read_answer(stream: AsyncIterator[Any], progress: CallProgress) -> Re
             case messages.Done(outputs, digests, seconds):
                 *values, complete = [item async for item in stream] or [reference]
                 if await complete == messages.Complete():
-                    return Reply(messages.join(outputs, digests, values), seconds)
+                    stored = [StoredValue(value, process) for value in values]
+                    return Reply(messages.join(outputs, digests, stored), seconds)
     raise LostProcess("the answer ended before it was complete")
 
 
@@ -253,8 +303,8 @@ def _put(content: Any) -> Any:
     if not isinstance(content, Value):
         return content
     handle = Handle.of(content)  # before the value is put, so that its digest travels with it
-    return replace(handle, token=ray.put(content))
+    return replace(handle, token=StoredValue(ray.put(content)))
 
 
 def _get(content: Any) -> Any:
-    return ray.get(content.token) if isinstance(content, Handle) else content
+    return ray.get(content.token.reference) if isinstance(content, Handle) else content

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,6 +155,22 @@ class StageHost:
             if not work.done():
                 work.cancel()
                 await asyncio.wait([work])
+
+    async def apply(
+        self, work: Callable[..., Any], more: tuple[Any, ...], items: Any, digests: tuple[str, ...], *values: Any
+    ) -> messages.Applied | messages.Failed:
+        """Call `work(items, *more)` in a thread, as `Runner.apply` says.
+
+        Args:
+            items, digests, values: the items, as `messages.join` takes them.
+        """
+        self._under_way += 1
+        try:
+            return messages.Applied(await self.runner.apply(work, messages.join(items, digests, values), *more))
+        except Exception as error:  # noqa: BLE001 - the caller raises it
+            return messages.Failed(_failure(error, work.__name__))
+        finally:
+            self._under_way -= 1
 
     async def _answer(self, call: StageCall, mailbox: Mailbox, alone_until: int) -> tuple[Reply | None, str | None]:
         if self._songs is not None and issubclass(call.stage, DiffusionStage):

@@ -167,7 +167,7 @@ def test_a_store_that_fails_during_a_sweep_is_a_storage_error(
         def get_file_info(self, what: object) -> None:
             raise OSError("503, slow down")
 
-    monkeypatch.setattr(artifacts, "_files", Gone())
+    monkeypatch.setattr(artifacts._unfinished_files, "_files", Gone())
     with pytest.raises(StorageError, match="503"):
         artifacts.collect(0, NOBODY)
 
