@@ -46,12 +46,22 @@ class _Damaged(ValueError):
 
 
 def encode_value(value: Value) -> bytes:
-    """The bytes of a file with `value`."""
+    """The bytes of a file with `value`, the same for the same value."""
     from safetensors.numpy import save
 
     arrays, fields = pack(value)
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return save(contiguous, {"kind": value.kind, "fields": canonical_json(fields), "digest": value.digest})
+    return _in_order(save(contiguous, {"kind": value.kind, "fields": canonical_json(fields), "digest": value.digest}))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata in order; the library writes them in a random one."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # arrays begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def form_of_music(path: Path) -> str:

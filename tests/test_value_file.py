@@ -24,6 +24,10 @@ def latents() -> Latents:
     return Latents(np.random.default_rng(1).standard_normal((8, 16, 5)).astype(np.float32))
 
 
+def test_the_same_value_is_the_same_file() -> None:
+    assert len({encode_value(latents()) for _ in range(30)}) == 1
+
+
 @pytest.mark.parametrize(
     "value",
     [
