@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.shared_ray import SharedRay
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
+    from benchmarks.fault_services import ObjectStore
 
 # No time limit for an example: on a busy machine it says nothing. Where CI is set, Hypothesis does the same.
 settings.register_profile("busy", settings(), deadline=None)
@@ -53,6 +55,13 @@ def own_log_handlers() -> Iterator[None]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--moto",
+        default=str(Path(sys.executable).with_name("moto_server")),
+        metavar="PROGRAM",
+        help="moto's server, for tests with an object store (pip install 'moto[server]'); by default that of this "
+        "environment, and without one they are skipped",
+    )
     parser.addoption(
         "--reference",
         type=Path,
@@ -108,6 +117,19 @@ def ray_cluster() -> str:
     """Ray, Ray Data and Serve for whoever asks; gives the address of its HTTP."""
     pytest.importorskip("ray.data")
     return SHARED_RAY.address()
+
+
+@pytest.fixture(scope="module")
+def object_store(pytestconfig: pytest.Config) -> Iterator[ObjectStore]:
+    """An S3-compatible store, where moto is installed."""
+    from benchmarks.fault_services import Missing, ObjectStore
+
+    try:
+        running = ObjectStore(pytestconfig.getoption("--moto"))
+    except Missing as missing:
+        pytest.skip(str(missing))
+    yield running
+    running.close()
 
 
 @pytest.hookimpl(trylast=True)  # when fixtures have taken down what they had on it

@@ -43,7 +43,7 @@ from acestep_flows.runtime.serving.joined_ray import app_name, joined_ray, telli
 from acestep_flows.runtime.serving.loading import LoadingNotes
 from acestep_flows.runtime.serving.local_ray import deploy, local_ray
 from acestep_flows.runtime.serving.ray_environment import set_environment
-from acestep_flows.settings import Settings, hidden
+from acestep_flows.settings import ARTIFACTS, Settings, defaulted, hidden
 from acestep_flows.storage import open_to_others
 from acestep_flows.tracing.provider import flush_spans, start_provider
 
@@ -158,6 +158,9 @@ def _start(
     else:
         if options.rehearse:
             stack.enter_context(hidden(("CUDA_VISIBLE_DEVICES",)))  # with it, Ray refuses GPUs that are not there
+        if options.artifacts is not None:  # its keys too, which are in no argument of a process or a call
+            stack.enter_context(hidden((ARTIFACTS,)))
+            stack.enter_context(defaulted(ARTIFACTS, options.artifacts))
         own = stack.enter_context(local_ray(pool.cpus, choice.gpus))
     interrupt_on_signal()
     count = sum(process.least for process in pool.processes.values())

@@ -146,7 +146,7 @@ class ServeRunner:
         async def attempt(progress: CallProgress, alone_until: int) -> Sequence[R]:
             progress.started()
             with translate_errors(work.__name__):
-                response = host.apply.remote(work, more, content, tuple(tokens), *references(tokens))
+                response: Any = host.apply.remote(work, more, content, tuple(tokens), *references(tokens))
                 try:
                     answer = await response
                 except asyncio.CancelledError:

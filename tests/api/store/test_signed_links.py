@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -15,21 +14,10 @@ from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.signed_links import LinkSigner
 from acestep_flows.errors import InputError
-from benchmarks.fault_services import Missing, ObjectStore
+from benchmarks.fault_services import ObjectStore
 
 HEADERS = {"ContentType": "audio/flac", "ContentDisposition": 'attachment; filename="song.flac"'}
 SECRET = "marked/secret+0123"
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[ObjectStore]:
-    program = Path(sys.executable).with_name("moto_server")
-    try:
-        running = ObjectStore(str(program))
-    except Missing as missing:
-        pytest.skip(str(missing))
-    yield running
-    running.close()
 
 
 @pytest.fixture
@@ -39,10 +27,10 @@ def database(tmp_path: Path) -> Iterator[Database]:
     opened.close()
 
 
-def test_a_link_needs_no_keys(store: ObjectStore, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in store.environment.items():
+def test_a_link_needs_no_keys(object_store: ObjectStore, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in object_store.environment.items():
         monkeypatch.setenv(name, value)
-    artifacts = Artifacts(database, store.url("files"))
+    artifacts = Artifacts(database, object_store.url("files"))
     blobs = artifacts.put_all([b"song", b"recipe", b"song"])
     assert blobs[0] == blobs[2]
     link = artifacts.direct_link(blobs[0].digest, 60, HEADERS)
