@@ -157,7 +157,8 @@ class ObjectStore:
     Attributes:
         state: what is wrong with it.
         carried: bytes that came to it, by the process that sent them.
-        meets: called with each part of a request, and the process that sent it, before it is passed on.
+        meets: called with the process that sent it and each part of a request. Gives an answer in place of the
+            store's, or nothing.
     """
 
     def __init__(self, program: str) -> None:
@@ -168,7 +169,7 @@ class ObjectStore:
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.state: Literal["", "slow", "failing"] = ""
         self.carried: Counter[int] = Counter()
-        self.meets: Callable[[int, bytes], None] = lambda pid, chunk: None
+        self.meets: Callable[[int, bytes], bytes] = lambda pid, chunk: b""
         self._listening = socket.create_server((HOST, 0))
         threading.Thread(target=self._accept, daemon=True).start()
         self._make_bucket()
@@ -207,7 +208,9 @@ class ObjectStore:
             pid = _process_at(client.getpeername()[1])
             while chunk := client.recv(CHUNK_BYTES):
                 self.carried[pid] += len(chunk)
-                self.meets(pid, chunk)
+                if answer := self.meets(pid, chunk):
+                    client.sendall(answer)
+                    return
                 if self.state == "failing":
                     client.sendall(UNAVAILABLE)
                     return

@@ -14,6 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 ONE_RAY = (
     "tests/runtime/serving/test_runner.py",
+    "tests/api/execution/test_written_by_hosts.py",
     "tests/bulk/test_processes.py",
     "tests/runtime/bulk/test_pipeline.py",
     "tests/training/data/test_encode.py",

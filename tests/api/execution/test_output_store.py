@@ -45,7 +45,7 @@ OUTPUTS: Mapping[str, Any] = {
 
 
 class Apart(LocalRunner):
-    """A runner that has no value to give away; functions are applied to pickled arguments, as in another process."""
+    """A runner that counts what it is asked for, and can fail as one does whose processes do."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(checkpoint)
