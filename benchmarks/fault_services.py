@@ -22,6 +22,7 @@ import psutil
 
 HOST = "127.0.0.1"
 CHUNK_BYTES = 1 << 16
+LOOKS = 5
 BUCKET = "songs"
 USER = "postgres"
 """Who runs PostgreSQL where this process is root, which PostgreSQL refuses."""
@@ -221,8 +222,11 @@ class ObjectStore:
 
 def _process_at(port: int) -> int:
     """The process on this machine that has connected from a port; 0 if it has gone."""
-    connections = psutil.net_connections(kind="tcp4")
-    return next((each.pid or 0 for each in connections if each.laddr and each.laddr.port == port and each.raddr), 0)
+    for _ in range(LOOKS):  # a look may miss what begins meanwhile
+        for each in psutil.net_connections(kind="tcp4"):
+            if each.pid and each.laddr and each.laddr.port == port and each.raddr:
+                return each.pid
+    return 0
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

@@ -8,8 +8,9 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -116,49 +117,54 @@ def calm(runner: Watched, object_store: ObjectStore) -> Iterator[None]:
     object_store.state, object_store.meets = "", lambda pid, chunk: b""
 
 
-def accept(home: Home, seed: int, format: str = "flac", **inputs: Any) -> RunRecord:
+def accept(home: Home, seed: int) -> RunRecord:
     library = Library(working=None)
     scope = checked(library.load("text2music"), stages(), library.nested)
     words = {"tags": "funk", "lyrics": "[verse]\nhello", "duration": 6.0, "steps": 2, "seed": seed}
-    new = snapshot(scope, words | inputs, home.assets.value)[1]
+    new = snapshot(scope, words, home.assets.value)[1]
     return home.runs.accept(new)[0]
 
 
-def executed(home: Home, runner: Watched) -> list[tuple[StoredOutputs, StoredOutputs]]:
-    """What each run stored until all have ended, and what the server itself would have stored."""
-    pairs: list[tuple[StoredOutputs, StoredOutputs]] = []
+@dataclass
+class Played:
+    """What each run stored, and what the server itself would have stored; bytes that came to the store for the runs."""
+
+    pairs: list[tuple[StoredOutputs, StoredOutputs]] = field(default_factory=list)
+    by_server: int = 0
+    by_hosts: int = 0
+
+
+def executed(home: Home, runner: Watched, object_store: ObjectStore) -> Played:
+    """Execute all accepted runs."""
+    played = Played()
 
     async def work() -> None:
         scheduler = Scheduler(stages(), runner, Cache(runner, store=DiskStore(home.results)))
         executor = Executor(home, scheduler, poll=0.05)
-        store, arguments = executor._outputs.store, list[tuple[Any, ...]]()
+        store, calls = executor._outputs.store, list[tuple[Any, ...]]()
 
-        async def observed(*given: Any) -> StoredOutputs:
-            stored = await store(*given)
-            arguments.append((stored, *given))
+        async def observed(*arguments: Any) -> StoredOutputs:
+            stored = await store(*arguments)
+            calls.append((stored, *arguments))
             return stored
 
-        executor._outputs.store = observed  # type: ignore[method-assign]
+        executor._outputs.store = observed  # type: ignore[method-assign, assignment]
         task = asyncio.create_task(executor.run())
         await all_ended(home)
         await executor.drain()
         await task
-        fetched = Counter(runner.fetched)
-        for stored, outputs, recipe, format, stem in arguments:
+        played.by_server = object_store.carried[os.getpid()]
+        played.by_hosts = object_store.carried.total() - played.by_server
+        fetched = runner.fetched.copy()
+        for stored, outputs, recipe, format, stem in calls:
             values = await runner.fetch(dict(outputs))
             kept = KeptEncodings()
             again = store_outputs(values, recipe, artifacts=home.artifacts, format=format, stem=stem, kept=kept)
-            pairs.append((stored, again))
+            played.pairs.append((stored, again))
         runner.fetched = fetched
 
     asyncio.run(work())
-    return pairs
-
-
-def sent(object_store: ObjectStore) -> Mapping[str, int]:
-    """Bytes that came to the store from this process and from others."""
-    own = object_store.carried[os.getpid()]
-    return {"server": own, "hosts": object_store.carried.total() - own}
+    return played
 
 
 def unfinished(home: Home) -> int:
@@ -168,32 +174,15 @@ def unfinished(home: Home) -> int:
 
 def test_audio_does_not_enter_the_servers_process(runner: Watched, home: Home, object_store: ObjectStore) -> None:
     runs = [accept(home, seed) for seed in (1, 2)]
-    found = Counter[str]()
-
-    def meets(pid: int, chunk: bytes) -> bytes:
-        found["hosts" if pid != os.getpid() else "server"] += chunk.count(b"fLaC")
-        return b""
-
-    object_store.meets = meets
-    pairs = executed_counting(home, runner, object_store, found)
+    played = executed(home, runner, object_store)
     assert {home.runs.get(run.id).state for run in runs} == {RunState.SUCCEEDED}
-    assert len(pairs) == 2
-    for stored, again in pairs:
-        assert stored == again, "the same files to the byte, and the same words"
-        assert {"audio", "recipe"} <= {output.name for output in stored.outputs}
-
-
-def executed_counting(
-    home: Home, runner: Watched, object_store: ObjectStore, found: Counter[str]
-) -> list[tuple[StoredOutputs, StoredOutputs]]:
-    pairs = executed(home, runner)
-    audio = sum(output.blob.bytes for stored, _ in pairs for output in stored.outputs if output.kind == "audio")
-    carried = sent(object_store)
     assert runner.fetched["audio"] == 0
-    assert found["hosts"] == 2
-    assert audio > 2 * LARGE
-    assert carried["hosts"] > audio
-    return pairs
+    songs = [output for stored, _ in played.pairs for output in stored.outputs if output.kind == "audio"]
+    assert len(songs) == 2
+    size = sum(song.blob.bytes for song in songs)
+    assert played.by_hosts > size > 2 * LARGE
+    assert 5 * played.by_server < size, "small values, recipes, and where files have their places"
+    assert all(stored == again for stored, again in played.pairs), "the same files to the byte, and the same words"
 
 
 def test_a_host_that_is_killed_while_it_writes_costs_no_run(
@@ -211,7 +200,7 @@ def test_a_host_that_is_killed_while_it_writes_costs_no_run(
 
     object_store.meets = kill
     run = accept(home, 3)
-    ((stored, again),) = executed(home, runner)
+    ((stored, again),) = executed(home, runner, object_store).pairs
     assert len(killed) == 1
     assert home.runs.get(run.id).state is RunState.SUCCEEDED
     assert stored == again
@@ -220,16 +209,14 @@ def test_a_host_that_is_killed_while_it_writes_costs_no_run(
     assert unfinished(home) <= 1, "what it had begun, which is swept"
 
 
-def test_a_store_that_is_away_for_seconds_costs_no_run(
-    runner: Watched, home: Home, object_store: ObjectStore, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_store_that_is_away_for_seconds_costs_no_run(runner: Watched, home: Home, object_store: ObjectStore) -> None:
     outages = list[threading.Timer]()
 
     def back() -> None:
         object_store.state = ""
 
     def fail(pid: int, chunk: bytes) -> bytes:
-        if pid != os.getpid() and not outages:
+        if pid not in (0, os.getpid()) and not outages:
             object_store.state = "failing"
             outages.append(threading.Timer(AWAY_SECONDS, back))
             outages[0].start()
@@ -237,7 +224,7 @@ def test_a_store_that_is_away_for_seconds_costs_no_run(
 
     object_store.meets = fail
     run = accept(home, 4)
-    ((stored, again),) = executed(home, runner)
+    ((stored, again),) = executed(home, runner, object_store).pairs
     assert outages
     outages[0].join()
     assert home.runs.get(run.id).state is RunState.SUCCEEDED
@@ -248,9 +235,9 @@ def test_hosts_that_may_not_write_are_told_once_and_the_server_writes(
     runner: Watched, home: Home, object_store: ObjectStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "acestep_flows.api.execution")
-    object_store.meets = lambda pid, chunk: b"" if pid == os.getpid() else FORBIDDEN
+    object_store.meets = lambda pid, chunk: b"" if pid in (0, os.getpid()) else FORBIDDEN
     runs = [accept(home, seed) for seed in (5, 6)]
-    pairs = executed(home, runner)
+    pairs = executed(home, runner, object_store).pairs
     assert {home.runs.get(run.id).state for run in runs} == {RunState.SUCCEEDED}
     assert all(stored == again for stored, again in pairs)
     assert runner.fetched["audio"] == 2
