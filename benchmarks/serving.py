@@ -66,13 +66,16 @@ WORDS = {"tags": "funk, pop, 105 bpm", "lyrics": "[verse]\nNeon lights they flic
 class Server:
     """A running server with a pool."""
 
-    def __init__(self, pool: Path, folder: Path, database: str | None = None) -> None:
+    def __init__(self, pool: Path, folder: Path, database: str | None = None, artifacts: str | None = None) -> None:
         started = time.perf_counter()
         self.home = folder
         command = [sys.executable, "-m", "acestep_flows.cli", "serve", "--home", str(folder), "--port", "0"]
         command += ["--pool", str(pool)]
         if database is not None:
-            command += ["--database", database, "--artifacts", (folder.parent / "artifacts").as_uri()]
+            command += ["--database", database]
+            artifacts = artifacts or (folder.parent / "artifacts").as_uri()
+        if artifacts is not None:
+            command += ["--artifacts", artifacts]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         ready = next(line for line in self.process.stdout if line.startswith("ready at "))
@@ -113,11 +116,13 @@ def served(
     limits: dict[str, int],
     threads: int | None = None,
     database: str | None = None,
+    artifacts: str | None = None,
 ) -> Iterator[Server]:
     """Run a server with a pool (shipped, or a file) and this checkpoint, these limits and threads.
 
     Args:
         database: URL of its run table.
+        artifacts: URL of its artifact store.
     """
     with tempfile.TemporaryDirectory() as folder:
         pool = Pool.read(name).model_dump(mode="json", exclude_unset=True)
@@ -126,7 +131,7 @@ def served(
             process["threads"] = threads
         path = Path(folder) / "pool.yaml"
         path.write_text(yaml.safe_dump(pool))
-        server = Server(path, Path(folder) / "home", database)
+        server = Server(path, Path(folder) / "home", database, artifacts)
         try:
             yield server
         finally:

@@ -15,6 +15,7 @@ import yaml
 
 from acestep_flows.runtime.serving.joined_ray import NAME
 from acestep_flows.stages.registry import stages
+from benchmarks.fault_services import ObjectStore
 from tests.served.ray_cluster import RayCluster, ray_cluster
 from tests.served.server import COMMAND, Server, environment
 from tests.waiting import eventually
@@ -33,6 +34,8 @@ serve.start(proxy_location="Disabled")
 serve.run(Theirs.bind(), name="theirs", route_prefix=None)
 print("ready")
 """
+METHODS = (b"PUT", b"POST", b"GET", b"HEAD", b"DELETE")
+FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 CALL = "from ray import serve\nprint(serve.get_app_handle('theirs').remote().result(timeout_s=60))"
 
 
@@ -41,6 +44,7 @@ def cluster(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     pytest.importorskip("ray")
     env = environment(cache)
     del env["OMP_NUM_THREADS"]
+    env["AWS_EC2_METADATA_DISABLED"] = "true"
     with ray_cluster(env, tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
 
@@ -89,6 +93,37 @@ def test_a_server_joins_a_cluster_and_only_its_own_leaves(cluster: RayCluster, c
         assert client.wait(server.song(client, seed=2).id, timeout=120).state == "succeeded"
     assert server.stop() == 0
     assert cluster.ask(APPS) == "theirs"
+
+
+def test_machines_without_keys_of_the_store_leave_writing_to_the_server(
+    cluster: RayCluster, cache: Path, tmp_path: Path, object_store: ObjectStore
+) -> None:
+    url = object_store.url("joined").replace("s3://", "s3://marked-key:marked-secret-0123@")
+    refused = list[int]()
+
+    def meets(pid: int, chunk: bytes) -> bytes:
+        if chunk.split(b" ", 1)[0] in METHODS and b"Credential=marked-key/" not in chunk:
+            refused.append(pid)
+            return FORBIDDEN
+        return b""
+
+    object_store.meets = meets
+    pool(tmp_path)
+    joins = ("--pool", "pool.yaml", "--ray", cluster.address, "--artifacts", url)
+    server = Server(tmp_path, cache, options=joins, env=cluster.env)
+    server.start()
+    try:
+        with server.client() as client:
+            runs = [server.song(client, seconds=6, seed=seed) for seed in (3, 4)]
+            assert [client.wait(run.id, timeout=120).state for run in runs] == ["succeeded"] * 2
+    finally:
+        server.stop()
+    assert refused
+    assert server.process is not None
+    assert server.process.pid not in refused
+    log = server.log + (server.home / "server.log").read_text()
+    assert log.count("the server itself writes outputs to the artifact store") == 1
+    assert "marked" not in log
 
 
 def test_what_is_missing_is_told_while_it_waits(cluster: RayCluster, cache: Path, tmp_path: Path) -> None:
