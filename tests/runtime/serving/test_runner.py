@@ -330,3 +330,38 @@ def test_a_killed_sampler_costs_a_few_steps(apart: ServeRunner, local: LocalRunn
         assert digests(result)["take"] == digests(alone)["take"]
 
     run(work)
+
+
+def where(items: list[Any], word: str) -> list[tuple[int, str, str]]:
+    """The process that this is, what it has, and the word."""
+    return [(os.getpid(), type(item["content"]).__name__, word) for item in items]
+
+
+def refuse(items: list[Any]) -> list[Any]:
+    raise InputError("nothing of it", where="audio", allowed="something")
+
+
+def stumble(items: list[Any]) -> list[Any]:
+    raise RuntimeError("lost its way")
+
+
+def test_functions_are_applied_where_the_values_are(apart: ServeRunner, local: LocalRunner) -> None:
+    async def work() -> None:
+        result = await play(apart, song(seed=23, duration=3.0))
+        audio, held = result.outputs["audio"], await apart.hold(Latents(np.ones((8, 16, 900), np.float32)))
+        items = [{"content": content} for content in (held, audio, 3, result.outputs["audio"])]
+        answers = await apart.apply(where, items, "word")
+        assert [answer[1:] for answer in answers] == [
+            ("Latents", "word"), ("Audio", "word"), ("int", "word"), ("Audio", "word")
+        ]  # fmt: skip
+        pids = [answer[0] for answer in answers]
+        (vocode,) = (await apart.stats())["vocode"]
+        assert pids == [os.getpid(), vocode["pid"], os.getpid(), vocode["pid"]]
+        with pytest.raises(InputError, match="nothing of it"):
+            await apart.apply(refuse, items)
+        with pytest.raises(StageError, match="lost its way"):
+            await apart.apply(stumble, items[1:2])
+        values = [{"content": await local.hold(Span(0, 1))}]
+        assert await local.apply(where, values, "word") == [(os.getpid(), "Span", "word")]
+
+    run(work)
