@@ -80,7 +80,9 @@ def test_one_fault_of_all_rows_is_one_line(invoke: Invoke, tmp_path: Path) -> No
     assert len(result.stderr.splitlines()) == 2
     (tmp_path / "songs.csv").write_text("tags,mood\nfolk,3\n")
     table = invoke("songs.csv", *GRAPH)
-    assert table.stderr.startswith("error: songs.csv: no input 'mood', perhaps tags: the mood is among its words; allowed: ")
+    assert table.stderr.startswith(
+        "error: songs.csv: no input 'mood', perhaps tags: the mood is among its words; allowed: "
+    )
     assert table.stderr.endswith("; --ignore mood leaves it out\n")
     assert table.stderr.count("allowed") == 1
     (tmp_path / "songs.csv").write_text("tags,mood,genre\nfolk,3,4\n")

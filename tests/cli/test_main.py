@@ -399,7 +399,10 @@ def test_help_covers_every_command(invoke: Invoke) -> None:
         (["text2music"], "tags: missing; give it as --set tags=... or tags=@FILE"),
         (["text2music", "--set", "length=5"], "length: no such input; did you mean duration: Length of the song?"),
         (["text2music", "--set", "bpm=90"], "bpm: no such input; did you mean tags: the bpm is among its words?"),
-        (["remix", "--set", "style=folk"], "style: no such input; did you mean new_tags: the style is among its words?"),
+        (
+            ["remix", "--set", "style=folk"],
+            "style: no such input; did you mean new_tags: the style is among its words?",
+        ),
         (
             ["edit-lyrics", "--set", "words=la"],
             "words: no such input; did you mean new_lyrics: The words it shall have?",
