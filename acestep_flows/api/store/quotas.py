@@ -130,6 +130,7 @@ def _no_seconds(done: float, expected: float, allowed: float, now: float) -> Quo
         f"{done:.0f} of {allowed:.0f} seconds of computation of this key are used today{in_hand}; "
         f"they are free again at 00:00 UTC, in {hours} h {minutes} min",
         retry_after=until_midnight,
+        limit="compute_seconds_per_day",
     )
 
 
@@ -139,4 +140,5 @@ def _no_bytes(stored: int, more: int, allowed: int) -> QuotaExceeded:
         f"{stored} of {allowed} bytes of files of this key are used{fits}; some are free when you delete runs or "
         "files, or when their time is over",
         retry_after=LONGEST_WAIT,
+        limit="stored_bytes",
     )
