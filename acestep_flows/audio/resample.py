@@ -10,14 +10,15 @@ groups, one matrix product per group: cost and memory stay low for any pair of r
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from acestep_flows.audio.piece import piece
+from acestep_flows.audio.piece import Parts, piece
 from acestep_flows.errors import InputError
 from acestep_flows.values import Audio, FloatArray
 
@@ -58,16 +59,46 @@ def resample(samples: FloatArray, from_rate: int, to_rate: int, lowpass: Lowpass
     """
     if samples.ndim != 2:
         raise InputError(f"shape {samples.shape}", where="samples", allowed="channels x samples")
-    if min(from_rate, to_rate) < 1:
-        raise InputError(f"{from_rate} to {to_rate} Hz", where="sample_rate", allowed="whole numbers from 1")
+    _check_rates(from_rate, to_rate)
     samples = samples.astype(np.float32, copy=False)
     if from_rate == to_rate:
         return samples
-    if samples.size == 0:
-        return np.zeros((len(samples), 0), np.float32)
+    return _resampled(partial(piece, samples), samples.shape, from_rate, to_rate, lowpass)
+
+
+def resample_parts(
+    parts: Iterable[FloatArray], shape: tuple[int, int], from_rate: int, to_rate: int, lowpass: Lowpass = MODEL_FILTER
+) -> FloatArray:
+    """`resample` of samples that come in consecutive parts (channels, any), which are dropped as soon as they are read.
+
+    Args:
+        parts: fp32.
+        shape: of all of them together.
+
+    Raises:
+        InputError: a rate is below 1.
+    """
+    _check_rates(from_rate, to_rate)
+    recording = Parts(parts, shape[1])
+    if from_rate == to_rate:
+        return recording.piece(0, shape[1])
+    return _resampled(recording.piece, shape, from_rate, to_rate, lowpass)
+
+
+def _check_rates(from_rate: int, to_rate: int) -> None:
+    if min(from_rate, to_rate) < 1:
+        raise InputError(f"{from_rate} to {to_rate} Hz", where="sample_rate", allowed="whole numbers from 1")
+
+
+def _resampled(
+    read: Callable[[int, int], FloatArray], shape: tuple[int, int], from_rate: int, to_rate: int, lowpass: Lowpass
+) -> FloatArray:
+    """Resample samples (channels, n) of this shape, which `read` gives from one to another, zeros outside of them."""
+    channels, length = shape
+    if channels * length == 0:
+        return np.zeros((channels, 0), np.float32)
     divisor = math.gcd(from_rate, to_rate)
     old, new = from_rate // divisor, to_rate // divisor
-    channels, length = samples.shape
     new_length = -(-new * length // old)
     # A product contains several cycles of phases if a cycle is short, so that no product is small.
     cycles = -(-PHASES_PER_GROUP // new)
@@ -78,7 +109,7 @@ def resample(samples: FloatArray, from_rate: int, to_rate: int, lowpass: Lowpass
     out = np.empty((channels, new_length), np.float32)
     for row in range(0, rows, ROWS_PER_PRODUCT):
         count = min(ROWS_PER_PRODUCT, rows - row)
-        heard = piece(samples, row * stride - reach, (row + count + 1) * stride + reach)
+        heard = read(row * stride - reach, (row + count + 1) * stride + reach)
         made = np.empty((channels, count, phases), np.float32)
         for first in range(0, phases, PHASES_PER_GROUP):
             start, kernel = _kernel(old, new, first, min(first + PHASES_PER_GROUP, phases), lowpass)

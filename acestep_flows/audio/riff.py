@@ -68,10 +68,24 @@ def info(stream: BinaryIO) -> dict[str, str]:
 
 def with_info(wav: bytes, strings: Mapping[str, str]) -> bytes:
     """The WAV file `wav` with an INFO list at its end. Players that do not know INFO lists skip it."""
-    entries = b"".join(_padded(name.encode("ascii"), text.encode() + b"\0") for name, text in strings.items())
-    end = b"\0" * (len(wav) % 2) + _padded(b"LIST", b"INFO" + entries)
+    end = _info_list(len(wav), strings)
     content = memoryview(wav)[8:]  # joined once: a long song has many megabytes
     return b"".join((b"RIFF", struct.pack("<I", len(content) + len(end)), content, end))
+
+
+def add_info(wav: BinaryIO, strings: Mapping[str, str]) -> None:
+    """`with_info` of a WAV file that is still open, which is so changed."""
+    end = _info_list(wav.seek(0, SEEK_END), strings)
+    wav.write(end)
+    size = wav.tell() - 8
+    wav.seek(4)
+    wav.write(struct.pack("<I", size))
+
+
+def _info_list(length: int, strings: Mapping[str, str]) -> bytes:
+    """What an INFO list adds behind a file of `length` bytes."""
+    entries = b"".join(_padded(name.encode("ascii"), text.encode() + b"\0") for name, text in strings.items())
+    return b"\0" * (length % 2) + _padded(b"LIST", b"INFO" + entries)
 
 
 def _padded(name: bytes, content: bytes) -> bytes:

@@ -18,7 +18,7 @@ from acestep_flows.audio.formats import Format, format_for
 from acestep_flows.audio.id3 import with_id3
 from acestep_flows.audio.loudness import limit, within_full_scale
 from acestep_flows.audio.resample import at_rate, stereo
-from acestep_flows.audio.riff import LARGEST_FILE, with_info
+from acestep_flows.audio.riff import LARGEST_FILE, add_info, with_info
 from acestep_flows.audio.tags import SOFTWARE, Tags
 from acestep_flows.errors import InputError
 from acestep_flows.values import OUTPUT_RATE, Audio
@@ -177,7 +177,7 @@ def with_tags(content: bytes, kind: Format, tags: Tags, sample_rate: int = OUTPU
         sample_rate: of the file, in Hz.
     """
     if kind.name == "wav":
-        return with_info(content, {"ICMT": tags.comment(), "ISFT": SOFTWARE, "INAM": tags.title})
+        return with_info(content, _info(tags))
     if kind.name == "mp3":
         return with_id3(content, title=tags.title, comment=tags.comment(), software=SOFTWARE)
     instant = Audio(np.zeros((2, 1), np.float32), sample_rate)
@@ -194,8 +194,14 @@ def _content(sound: Audio, kind: Format, sample_type: str, tags: Tags | None) ->
                 file.title = tags.title
         for start in range(0, sound.samples.shape[1], FRAMES_PER_BLOCK):
             file.write(sound.samples[:, start : start + FRAMES_PER_BLOCK].T)
+    if tags and kind.name == "wav":
+        add_info(stream, _info(tags))  # in place: a long song has many megabytes
     encoded = stream.getvalue()
-    return with_tags(encoded, kind, tags) if tags and kind.name in ("wav", "mp3") else encoded
+    return with_tags(encoded, kind, tags) if tags and kind.name == "mp3" else encoded
+
+
+def _info(tags: Tags) -> dict[str, str]:
+    return {"ICMT": tags.comment(), "ISFT": SOFTWARE, "INAM": tags.title}
 
 
 def _encoder(stream: BytesIO, kind: Format, subtype: str, sample_rate: int) -> soundfile.SoundFile:

@@ -11,6 +11,7 @@ attacks are softer than with learnt phases. Nothing is random: the same mel give
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -112,29 +113,42 @@ class SpectralVocoder(nn.Module):
         frames = log_mel.shape[-1]
         if not frames:
             return np.zeros((len(log_mel), 0), np.float32)
-        return self._decode(log_mel, BLOCK_FRAMES if overlap else frames)
+        waveform = torch.empty(len(log_mel), frames * self.hop, device=self.window.device)
+        begin = 0
+        for part in self._parts(log_mel, BLOCK_FRAMES if overlap else frames):
+            end = begin + part.shape[-1]
+            waveform[:, begin:end] = part
+            begin = end
+        samples: FloatArray = waveform.cpu().numpy()
+        return samples
+
+    def parts(self, log_mel: FloatArray, *, overlap: bool = False) -> Iterator[FloatArray]:
+        """What `decode` gives as consecutive parts (2, any), so that a processor need not hold the whole."""
+        if overlap and self.window.device.type == "cpu":
+            return (part.numpy() for part in self._parts(log_mel, BLOCK_FRAMES))
+        return iter([self.decode(log_mel, overlap=overlap)])
 
     @torch.inference_mode()
-    def _decode(self, log_mel: FloatArray, block: int) -> FloatArray:
-        frames, size, device = log_mel.shape[-1], len(self.window), self.window.device
-        padded = torch.zeros(len(log_mel), (frames - 1) * self.hop + size, device=device)
+    def _parts(self, log_mel: FloatArray, block: int) -> Iterator[Tensor]:
+        """Consecutive parts of the waveform, from blocks of so many frames."""
+        frames, size = log_mel.shape[-1], len(self.window)
+        edge = (size - self.hop) // 2
+        finished = prefix = None
         for first in range(0, frames, block):
             last = min(first + block, frames)
             start = max(0, first - PREFIX_FRAMES)
-            prefix = None
-            if first:
-                prefix = self.spectrum(padded[:, start * self.hop : (first - 1) * self.hop + size])
+            if finished is not None:
+                prefix = self.spectrum(finished[:, (start - first) * self.hop - (size - self.hop) :])
             span = slice(max(0, start - KERNEL * 4), min(frames, last + KERNEL * 4))
-            magnitudes = self._magnitudes(torch.tensor(log_mel[..., span], device=device))[
+            magnitudes = self._magnitudes(torch.tensor(log_mel[..., span], device=self.window.device))[
                 :, start - span.start : last - span.start
             ]
             signal = griffin_lim.griffin_lim(magnitudes, self.window, self.hop, self.iterations, prefix)
             # Frames of the prefix are finished, except where the new frames overlap the last of them.
-            skipped = first - start
-            padded[:, first * self.hop : (last - 1) * self.hop + size] = signal[:, skipped * self.hop :]
-        edge = (size - self.hop) // 2
-        waveform: FloatArray = padded[:, edge : edge + frames * self.hop].clamp_(-1, 1).cpu().numpy()
-        return waveform
+            finished = signal[:, (first - start) * self.hop :]
+            end = (last - first) * self.hop
+            # The edges of the whole are no samples of the song. The last samples of a block are its neighbour's.
+            yield finished[:, 0 if first else edge : end if last < frames else end + edge].clamp(-1, 1)
 
     def _magnitudes(self, mel: Tensor) -> Tensor:
         """Magnitudes (C, F, bins) of a log-mel (C, bands, F), rescaled to match it, without the mel's epsilon."""

@@ -215,17 +215,35 @@ class Vocoder(nn.Module):
             samples: FloatArray = copied_out(waveform).numpy()
         return samples
 
+    def parts(self, log_mel: FloatArray, *, overlap: bool = False) -> Iterator[FloatArray]:
+        """What `decode` gives as consecutive parts (2, any), so that a processor need not hold the whole."""
+        if overlap and self.device.type in ON_PROCESSORS:
+            return self._parts(log_mel, "corrected")
+        return iter([self.decode(log_mel, overlap=overlap)])
+
     @torch.inference_mode()
     def _decode(self, log_mel: FloatArray) -> FloatArray:
         waveform: FloatArray = self(torch.tensor(log_mel)).numpy()
         return waveform
 
     def _decode_overlapped(self, log_mel: Samples, compatibility: Compatibility) -> Samples:
-        """Decode blocks that start every 508 frames; edges of 1024 samples are the neighbour's (spec 04, 5.1).
+        """Decode in overlapping blocks: on processors in arrays, on other devices in tensors that stay there."""
+        shape = len(log_mel), log_mel.shape[-1] * self.hop
+        waveform: Any = log_mel.new_empty(shape) if isinstance(log_mel, Tensor) else np.empty(shape, np.float32)
+        begin = 0
+        for part in self._parts(log_mel, compatibility):
+            end = min(begin + part.shape[-1], shape[-1])
+            waveform[:, begin:end] = part[:, : end - begin]
+            begin = end
+        whole: Samples = waveform
+        return whole
 
-        On processors in arrays, on other devices in tensors that stay there.
+    def _parts(self, log_mel: Samples, compatibility: Compatibility) -> Iterator[Any]:
+        """Consecutive parts of the waveform, from blocks that start every 508 frames.
+
+        Edges of 1024 samples are the neighbour's (spec 04, 5.1). "upstream" gives what lies behind the end, too.
         """
-        channels, _, frames = log_mel.shape
+        _, _, frames = log_mel.shape
         step = BLOCK_FRAMES - 2 * OVERLAP // self.hop
         if compatibility == "upstream":
             starts = range(0, frames, step)
@@ -233,24 +251,19 @@ class Vocoder(nn.Module):
         else:
             # A last block that is only overlap adds nothing: the block before it reaches the end.
             starts = range(0, max(frames - OVERLAP // self.hop, 1), step)
-        shape, ramp = (channels, log_mel.shape[-1] * self.hop), np.linspace(0, 1, BLEND, dtype=np.float32)
-        waveform: Any
-        rising: Any
-        if isinstance(log_mel, Tensor):
-            waveform, rising = log_mel.new_empty(shape), on_device(torch.from_numpy(ramp), log_mel.device)
-        else:
-            waveform, rising = np.empty(shape, np.float32), ramp
+        ramp = np.linspace(0, 1, BLEND, dtype=np.float32)
+        rising: Any = on_device(torch.from_numpy(ramp), log_mel.device) if isinstance(log_mel, Tensor) else ramp
+        falling: Any = None
         for start, block in self._blocks(log_mel, starts):
-            first = start * self.hop
-            end = first + step * self.hop + OVERLAP if start != starts[-1] else waveform.shape[-1]
-            begin = first + OVERLAP if start else 0
+            begin = OVERLAP if start else 0
+            end = step * self.hop + OVERLAP
             if start:
-                seam = waveform[:, begin - BLEND : begin]
-                seam *= 1 - rising
-                seam += rising * block[:, OVERLAP - BLEND : OVERLAP]
-            waveform[:, begin:end] = block[:, begin - first : end - first]
-        whole: Samples = waveform[:, : frames * self.hop]
-        return whole
+                yield falling + rising * block[:, begin - BLEND : begin]
+            if start == starts[-1]:
+                yield block[:, begin:]
+            else:
+                yield block[:, begin : end - BLEND]
+                falling = block[:, end - BLEND : end] * (1 - rising)
 
     def _blocks(self, log_mel: Samples, starts: range) -> Iterator[tuple[int, Any]]:
         """Waveforms of the blocks of a log-mel (C, bands, F), in order. Of tensors several are decoded at once."""

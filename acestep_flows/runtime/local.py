@@ -23,6 +23,7 @@ from acestep_flows.graph.content import Outputs, outputs_of, with_handles, with_
 from acestep_flows.graph.execution.runner import CallProgress, Reply, Store
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.lazy_imports import garbage_collection_paused
+from acestep_flows.model.allocator import return_freed_memory
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.threads import limit_threads
 from acestep_flows.stages.contract import Stage, StageParams, Watch
@@ -49,6 +50,8 @@ class LocalRunner:
         workers: how many calls may work at once; None: one on a CPU, two elsewhere.
         threads: of one operation of torch, and of numpy, which has one number for the whole process; None: as they
             have it.
+        keep_freed: whether memory that a network has freed stays with the process, for its next song. Otherwise the
+            system gets it after each call, as another network will work next.
 
     Attributes:
         work: the threads that calls run in. Other computations on the same CPU belong in here, too.
@@ -61,13 +64,14 @@ class LocalRunner:
         *,
         workers: int | None = None,
         threads: int | None = None,
+        keep_freed: bool = True,
     ) -> None:
         self.checkpoint = checkpoint
         self.placement = placement if placement is not None else Placement()
         self._loaded: dict[type[Stage], Stage] = {}
         if workers is None:
             workers = 1 if self.placement.device == "cpu" else WORKERS
-        self._threads = threads
+        self._threads, self._keep_freed = threads, keep_freed
         if threads is not None:
             threadpool_limits(threads, user_api="blas")  # numpy's products: how they are split shows in last digits
         self.work = ThreadPoolExecutor(workers, thread_name_prefix="stage", initializer=_limit, initargs=(threads,))
@@ -194,7 +198,12 @@ class LocalRunner:
     def _run(self, calls: list[StageCall], watch: _LoopWatch) -> Reply:
         """Run the one call in `calls`, and empty the list: the pool's thread holds it until after the reply is out."""
         watch.started()
-        (reply,) = self.together([calls.pop()], watch)
+        has_network = bool(calls[0].stage.parts)
+        try:
+            (reply,) = self.together([calls.pop()], watch)
+        finally:
+            if has_network and not self._keep_freed:
+                return_freed_memory()
         if isinstance(reply, FlowsError):
             raise reply
         return reply

@@ -22,6 +22,6 @@ def local_scheduler(checkpoint: Checkpoint, placement: Placement, results: Path)
     from acestep_flows.runtime.local import LocalRunner
 
     keep_freed_memory()
-    runner = LocalRunner(checkpoint, placement)
+    runner = LocalRunner(checkpoint, placement, keep_freed=False)  # the networks of a song work one after the other
     cache = Cache(runner, store=DiskStore(results))
     return Scheduler(stages(), runner, cache, Timings(results / "timings.json"))

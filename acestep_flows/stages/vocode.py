@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from pydantic import Field
 from acestep_flows.stages.batching import run_groups
 from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.stages.decode_latents import OVERLAP_ABOVE_SECONDS, half_minutes
-from acestep_flows.values import MEL_HOP, MODEL_RATE, OUTPUT_RATE, Audio, Mel
+from acestep_flows.values import MEL_HOP, MODEL_RATE, OUTPUT_RATE, Audio, FloatArray, Mel
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
@@ -52,22 +52,28 @@ class Vocode(Stage):
         return run_groups(self.name, self._vocode, list(zip(batch, params, strict=True)), kind, watch)
 
     def _vocode(self, songs: list[tuple[In, Params]]) -> list[Out]:
-        """Songs of one kind: the channels of all of them as one stack."""
-        from acestep_flows.audio.resample import LISTENING_FILTER, resample
+        """Songs of one kind."""
+        from acestep_flows.audio.resample import LISTENING_FILTER, resample_parts
 
-        _, overlap = _kind(songs[0])
-        mels = [item.mel.log_mel for item, _ in songs]
-        stack = np.concatenate(mels) if len(mels) > 1 else mels[0]
-        waveforms = np.split(self.vocoder.decode(stack, overlap=overlap), len(songs))
         outs = []
-        for (item, params), waveform in zip(songs, waveforms, strict=True):
-            samples = resample(waveform, MODEL_RATE, OUTPUT_RATE, LISTENING_FILTER)
+        for (item, params), waveform in zip(songs, self._waveforms(songs), strict=True):
+            shape = len(item.mel.log_mel), item.mel.frames * MEL_HOP
+            samples = resample_parts(waveform, shape, MODEL_RATE, OUTPUT_RATE, LISTENING_FILTER)
             if item.like is not None:
                 samples = samples[:, : round(item.like.seconds * OUTPUT_RATE)]
             if params.exact_length and params.seconds is not None:
                 samples = samples[:, : round(params.seconds * (1 + len(params.sections)) * OUTPUT_RATE)]
             outs.append(self.Out(Audio(samples, OUTPUT_RATE)))
         return outs
+
+    def _waveforms(self, songs: Sequence[tuple[In, Params]]) -> Sequence[Iterable[FloatArray]]:
+        """The waveform of each song, in consecutive parts. The channels of several songs are decoded as one stack."""
+        _, overlap = _kind(songs[0])
+        mels = [item.mel.log_mel for item, _ in songs]
+        if len(mels) == 1:
+            return [self.vocoder.parts(mels[0], overlap=overlap)]
+        waveforms = np.split(self.vocoder.decode(np.concatenate(mels), overlap=overlap), len(mels))
+        return [[waveform] for waveform in waveforms]
 
     @classmethod
     def size(cls, item: In) -> int:
