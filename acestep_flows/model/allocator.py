@@ -30,7 +30,8 @@ def keep_freed_memory() -> bool:
 def return_freed_memory() -> bool:
     """Return all freed memory of the process to the system, that of every thread.
 
-    For between the networks of a song: the next one pays for its page faults once.
+    For between the networks of a song, and between large pieces of one's work: what comes next pays for its page
+    faults once.
 
     Returns:
         Whether there was any. Only glibc can do this.

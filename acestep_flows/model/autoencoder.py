@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from acestep_flows.errors import InputError
+from acestep_flows.model.allocator import return_freed_memory
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.copy_out import copied_out, own_stream
 from acestep_flows.model.dcae import DcaeDecoder, DcaeEncoder
@@ -114,7 +115,9 @@ class Autoencoder:
         mels: list[Any]
         if device.type in ON_PROCESSORS:
             mels = [np.empty(shape, np.float32) for _ in songs]
-            for window in windows:
+            for number, window in enumerate(windows):
+                if number:  # the pieces that a window freed fit the next one badly: every window would take more
+                    return_freed_memory()
                 parts = self._decode(torch.from_numpy(np.stack([song[..., window[0] : window[1]] for song in songs])))
                 for mel, part in zip(mels, parts.numpy(), strict=True):
                     _keep(mel, part, window)

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from acestep_flows.audio.resample import LISTENING_FILTER, at_rate, mono, resample, stereo
+from acestep_flows.audio.resample import LISTENING_FILTER, at_rate, mono, resample, resample_parts, stereo
 from acestep_flows.errors import InputError
 from acestep_flows.values import Audio, FloatArray
 
@@ -84,6 +84,22 @@ def test_a_tone_keeps_pitch_level_and_phase(frequency: int, from_rate: int, to_r
 
     result, middle = resample(tone(from_rate), from_rate, to_rate), slice(500, -500)
     assert np.abs(result - tone(to_rate))[:, middle].max() < 0.02
+
+
+@given(
+    rates=st.tuples(RATES, RATES),
+    lengths=st.lists(st.integers(0, 900), min_size=1, max_size=6),
+    rows=st.sampled_from([1, 7, 4096]),
+)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_parts_give_the_samples_of_the_whole(
+    rates: tuple[int, int], lengths: list[int], rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("acestep_flows.audio.resample.ROWS_PER_PRODUCT", rows)
+    whole = noise(2, sum(lengths))
+    parts = np.split(whole, np.cumsum(lengths)[:-1], axis=1)
+    result = resample_parts(iter(parts), (2, sum(lengths)), *rates)
+    np.testing.assert_array_equal(result, resample(whole, *rates))
 
 
 def test_frequencies_above_the_new_nyquist_are_removed() -> None:

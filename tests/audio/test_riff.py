@@ -30,6 +30,14 @@ def test_info_is_read_back_and_sizes_agree(frames: int, comment: str) -> None:
     assert soundfile.info(BytesIO(content)).frames == frames
 
 
+@pytest.mark.parametrize("frames", [0, 1, 20])
+def test_info_of_an_open_file_is_that_of_its_bytes(frames: int) -> None:
+    content, strings = wav(frames, "PCM_U8"), {"ICMT": "odd", "INAM": "\u6708"}
+    stream = BytesIO(content)
+    riff.add_info(stream, strings)
+    assert stream.getvalue() == riff.with_info(content, strings)
+
+
 @given(content=st.binary(max_size=200))
 def test_random_bytes_raise_no_error(content: bytes) -> None:
     for start in (b"", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0WAVELIST\xff\xff\xff\xffINFO", b"FORM\0\0\0\0AIFF"):

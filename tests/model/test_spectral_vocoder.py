@@ -154,6 +154,31 @@ def test_memory_of_an_overlapped_decode_stays_bounded(
     assert peak(300, overlap=False) > 2 * peak(300, overlap=True)
 
 
+def test_parts_take_no_more_memory_in_a_longer_song(vocoder: SpectralVocoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acestep_flows.model.spectral_vocoder.BLOCK_FRAMES", 64)
+    monkeypatch.setattr(vocoder, "iterations", 1)
+
+    def peak(frames: int) -> int:
+        memory = LivePeak()
+        with memory:
+            for part in vocoder.parts(np.full((2, 128, frames), -5, np.float32), overlap=True):
+                assert part.shape[1] <= 65 * 512
+        return memory.peak
+
+    assert peak(600) <= 1.001 * peak(150)
+
+
+@pytest.mark.parametrize("frames", [1, 24, 64, 65, 129, 200])
+def test_parts_are_the_decode_cut(
+    vocoder: SpectralVocoder, transform: LogMel, monkeypatch: pytest.MonkeyPatch, frames: int
+) -> None:
+    monkeypatch.setattr("acestep_flows.model.spectral_vocoder.BLOCK_FRAMES", 64)
+    mel = log_mel(transform, chords(frames))
+    for overlap in (False, True):
+        parts = list(vocoder.parts(mel, overlap=overlap))
+        np.testing.assert_array_equal(np.concatenate(parts, axis=1), vocoder.decode(mel, overlap=overlap))
+
+
 def test_least_squares_reproduce_the_mel(transform: LogMel) -> None:
     mel = torch.tensor(log_mel(transform, chords(40))).mT
     magnitudes = invert_mel(mel, transform.filters, updates=50)

@@ -91,6 +91,14 @@ def test_the_blocks_of_an_overlapped_decode_fit_without_gap_or_shift(frames: int
     np.testing.assert_allclose(waveform[1], np.arange(frames * MEL_HOP), atol=0.25)
 
 
+@pytest.mark.parametrize("frames", [0, 3, 512, 1100])
+def test_parts_are_the_decode_cut(vocoder: Vocoder, frames: int) -> None:
+    for overlap in (False, True):
+        parts = list(vocoder.parts(log_mel(frames), overlap=overlap))
+        np.testing.assert_array_equal(np.concatenate(parts, axis=1), vocoder.decode(log_mel(frames), overlap=overlap))
+        assert len(parts) == 1 or max(part.shape[1] for part in parts) <= BLOCK_FRAMES * MEL_HOP
+
+
 @pytest.mark.parametrize("frames", [40, 509, 530])
 def test_corrected_overlapped_decode_equals_the_undivided(vocoder: Vocoder, frames: int) -> None:
     # The network's receptive field exceeds the two frames of overlap, so blocks differ near seams.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -187,6 +190,55 @@ def test_values_are_held_and_fetched_wherever_they_stand() -> None:
 def test_numerics_are_those_of_the_placement() -> None:
     with LocalRunner(CHECKPOINT, Placement(dtype="bfloat16")) as runner:
         assert runner.numerics(Heavy) == "cpu-bfloat16"
+
+
+HELD_AFTER_A_CALL = """
+import asyncio, sys
+import numpy as np
+from acestep_flows.graph.planning.call import StageCall
+from acestep_flows.model.allocator import keep_freed_memory
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.runtime.local import LocalRunner
+from acestep_flows.stages.decode_latents import DecodeLatents
+from acestep_flows.values import Latents
+from tests.runtime.test_local import Quiet
+
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+async def held(frames):
+    latents = Latents(np.random.default_rng(0).standard_normal((8, 16, frames)).astype(np.float32))
+    inputs = await runner.hold({"latents": latents})
+    reply = await runner.call(StageCall(DecodeLatents, inputs, DecodeLatents.Params()), Quiet())
+    return resident() - reply.outputs["mel"].nbytes
+
+
+async def both():
+    return -(await held(16)) + await held(512)
+
+
+if not keep_freed_memory():
+    sys.exit(77)
+with LocalRunner(Checkpoint.open(sys.argv[1]), keep_freed=sys.argv[2] == "keep") as runner:
+    print(asyncio.run(both()) >> 20)
+"""
+
+
+def test_what_a_network_freed_goes_back_where_another_works_next(small_root: Path) -> None:
+    def held(policy: str) -> int:
+        command = [sys.executable, "-c", HELD_AFTER_A_CALL, str(small_root), policy]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        if process.returncode == 77:
+            pytest.skip("the C library has no such setting")
+        assert process.returncode == 0, process.stderr
+        return int(process.stdout)
+
+    kept = held("keep")
+    assert kept > 40
+    assert held("return") < kept / 4
 
 
 def test_numpy_has_as_many_threads_as_torch() -> None:

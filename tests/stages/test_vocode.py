@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 
 from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.stages.vocode import Vocode
+from acestep_flows.values import MEL_HOP, Mel
 from tests.stages.material import latents, tone
-from tests.stages.running import run
+from tests.stages.running import loaded, run
 
 
 def test_audio_at_48_khz_and_nothing_trimmed(small: Checkpoint) -> None:
@@ -38,3 +41,19 @@ def test_the_way_to_48_khz_leaves_no_images(small: Checkpoint) -> None:
     spectrum = np.abs(np.fft.rfft(samples * np.blackman(samples.shape[1])))
     hertz = np.fft.rfftfreq(samples.shape[1], 1 / 48_000)
     assert 20 * np.log10(spectrum[:, hertz > 22_300].max() / spectrum.max()) < -80
+
+
+def test_a_long_song_is_held_at_one_rate(small: Checkpoint) -> None:
+    """No array of the waveform at 44.1 kHz beside that at 48 kHz."""
+    frames = 8000  # 93 s
+    mel = Mel(np.random.default_rng(0).normal(-4, 2, (2, 128, frames)).astype(np.float32))
+    stage = loaded("vocode", small)
+    stage.run([Vocode.In(mel)], [Vocode.Params()])  # what is cached once
+    tracemalloc.start()
+    try:
+        (out,) = stage.run([Vocode.In(mel)], [Vocode.Params()])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    waveform = 2 * 4 * frames * MEL_HOP
+    assert peak < out.audio.samples.nbytes + 0.9 * waveform
