@@ -84,7 +84,7 @@ def peak_normalised(audio: Audio) -> Audio:
 
 def true_peak(audio: Audio) -> float:
     """The largest magnitude of the waveform between the samples, as an amplitude, at four times the rate."""
-    return max(sample_peak(audio), float(_peaks(audio).max(initial=0.0)))
+    return float(_peaks(audio).max(initial=0.0))
 
 
 def normalise(audio: Audio, lufs: float) -> Audio:
@@ -120,7 +120,7 @@ def limit(audio: Audio, ceiling: float) -> Audio:
     All channels get the same gain.
     """
     highest = amplitude(ceiling)
-    peaks = np.maximum(_peaks(audio), np.abs(audio.samples)).max(axis=0, initial=0.0)
+    peaks = _peaks(audio)
     if peaks.max(initial=0.0) <= highest:
         return audio
     limited = Audio(audio.samples * _limiter_gain(peaks, highest, audio.sample_rate), audio.sample_rate)
@@ -137,9 +137,9 @@ def within_full_scale(audio: Audio) -> tuple[Audio, float]:
     highest = sample_peak(audio)
     if highest <= 1.0:
         return audio, 0.0
-    peaks = np.abs(audio.samples).max(axis=0, initial=0.0)
-    limited = audio.samples * _limiter_gain(peaks, 1.0, audio.sample_rate)
-    return Audio(limited.clip(-1, 1), audio.sample_rate), 20 * math.log10(highest)
+    limited = audio.samples * _limiter_gain(_magnitudes(audio.samples), 1.0, audio.sample_rate)
+    np.clip(limited, -1, 1, out=limited)
+    return Audio(limited, audio.sample_rate), 20 * math.log10(highest)
 
 
 def _limiter_gain(peaks: FloatArray, highest: float, sample_rate: int) -> FloatArray:
@@ -150,17 +150,21 @@ def _limiter_gain(peaks: FloatArray, highest: float, sample_rate: int) -> FloatA
     """
     from scipy import ndimage
 
-    needed = np.minimum(1.0, highest / np.maximum(peaks.astype(np.float64), highest))
+    # In place, as one of these arrays of a long song is as large as its samples.
+    needed = peaks.astype(np.float64)
+    np.maximum(needed, highest, out=needed)
+    np.divide(highest, needed, out=needed)
+    np.minimum(needed, 1.0, out=needed)
     window = 2 * round(LOOKAHEAD * sample_rate) + 1
     lowest = ndimage.minimum_filter1d(needed, window, mode="nearest")
-    gain: FloatArray = ndimage.uniform_filter1d(lowest, window, mode="nearest").astype(np.float32)
-    return gain
+    ndimage.uniform_filter1d(lowest, window, output=needed, mode="nearest")
+    return needed.astype(np.float32)
 
 
 def _peaks(audio: Audio) -> FloatArray:
-    """The largest magnitude around each sample at four times the rate: (channels, n)."""
-    peaks = np.zeros_like(audio.samples)
-    length = audio.samples.shape[1]
+    """The largest magnitude of and around each sample at four times the rate, over all channels: (n,)."""
+    peaks = _magnitudes(audio.samples)
+    length = len(peaks)
     for start in range(0, length, SAMPLES_PER_BLOCK):
         end = min(start + SAMPLES_PER_BLOCK, length)
         before = max(0, start - EDGE)
@@ -168,5 +172,14 @@ def _peaks(audio: Audio) -> FloatArray:
         oversampled = resample(block, 1, OVERSAMPLING, OVERSAMPLING_FILTER)
         oversampled = np.abs(oversampled[:, (start - before) * OVERSAMPLING : (end - before) * OVERSAMPLING])
         for phase in range(OVERSAMPLING):
-            np.maximum(peaks[:, start:end], oversampled[:, phase::OVERSAMPLING], out=peaks[:, start:end])
+            for channel in oversampled[:, phase::OVERSAMPLING]:
+                np.maximum(peaks[start:end], channel, out=peaks[start:end])
     return peaks
+
+
+def _magnitudes(samples: FloatArray) -> FloatArray:
+    """The largest magnitude of each sample over all channels (channels, n): (n,)."""
+    largest: FloatArray = np.abs(samples[0])
+    for channel in samples[1:]:
+        np.maximum(largest, np.abs(channel), out=largest)
+    return largest

@@ -68,6 +68,16 @@ def test_measuring_copies_nothing(song: Audio, work: Callable[[Audio], object]) 
     assert peak(lambda: work(song)) < 4 * BLOCK < song.samples.nbytes
 
 
+def test_a_song_within_its_ceiling_is_examined_by_one_array_of_peaks(song: Audio) -> None:
+    assert peak(lambda: loudness.limit(song, 6.0)) < song.samples.nbytes / 2 + 2 * BLOCK
+
+
+def test_turning_peaks_down_takes_few_arrays_of_the_length(song: Audio) -> None:
+    """Peaks, and the needed and the lowest gain in fp64; then the result."""
+    loud = Audio(song.samples * np.float32(1.2), song.sample_rate)
+    assert peak(lambda: loudness.within_full_scale(loud)) < 2.5 * song.samples.nbytes + BLOCK
+
+
 @pytest.mark.parametrize("tags", [None, Tags({"graph": "text2music"}, "song")])
 def test_a_file_is_held_once(song: Audio, tmp_path: Path, tags: Tags | None) -> None:
     size = song.samples.size * 2
