@@ -158,6 +158,7 @@ def _limiter_gain(peaks: FloatArray, highest: float, sample_rate: int) -> FloatA
     window = 2 * round(LOOKAHEAD * sample_rate) + 1
     lowest = ndimage.minimum_filter1d(needed, window, mode="nearest")
     ndimage.uniform_filter1d(lowest, window, output=needed, mode="nearest")
+    del lowest
     return needed.astype(np.float32)
 
 
@@ -179,7 +180,8 @@ def _peaks(audio: Audio) -> FloatArray:
 
 def _magnitudes(samples: FloatArray) -> FloatArray:
     """The largest magnitude of each sample over all channels (channels, n): (n,)."""
-    largest: FloatArray = np.abs(samples[0])
-    for channel in samples[1:]:
-        np.maximum(largest, np.abs(channel), out=largest)
+    largest = np.empty(samples.shape[1], np.float32)
+    for start in range(0, len(largest), SAMPLES_PER_BLOCK):
+        block = slice(start, start + SAMPLES_PER_BLOCK)
+        np.abs(samples[:, block]).max(axis=0, out=largest[block])
     return largest
