@@ -61,8 +61,8 @@ class Price:
 
     @property
     def known_hours(self) -> float | None:
-        """The hours; None where no time is known."""
-        return None if self.unknown and not self.hours else self.hours
+        """The hours; None where those of a stage are not known."""
+        return None if self.unknown else self.hours
 
 
 def missing(shard: Shard, settled: Collection[str] = ()) -> Callable[[Row], bool]:
@@ -212,10 +212,9 @@ def price_lines(price: Price, per_hour: float | None = None) -> Iterator[str]:
 
 def _cost(price: Price, per_hour: float) -> str:
     """The line that says what the job costs."""
-    hours = price.known_hours
-    if hours is None:
+    if price.unknown and not price.hours:
         return "cost: not known, as no time is"
-    money = hours * per_hour
+    money = price.hours * per_hour
     if 0 < money < 0.01:
         words = "less than 0.01 for the rest" if price.unknown else "less than 0.01"
     else:

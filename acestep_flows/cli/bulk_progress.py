@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_flows.bulk.progress import JobProgress, JobWatch, ignore_progress
 from acestep_flows.cli.command_log import CommandLog
+from acestep_flows.session.ticker import ticking
 from acestep_flows.wording.phrases import counted
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 FOR_PEOPLE = CommandLog()
 PLAIN_SECONDS = 10.0
+STILL_SECONDS = 10.0
+"""How often it is said that no row has ended yet."""
 BAR_WIDTH = 32
 
 
@@ -37,7 +40,8 @@ def show_job(quiet: bool = False, console: Console | None = None, log: CommandLo
             yield live.watch
     else:
         plain = _PlainBulk(log)
-        yield plain.watch
+        with ticking(STILL_SECONDS, plain.tick):
+            yield plain.watch
 
 
 def progress_line(progress: JobProgress) -> str:
@@ -85,7 +89,8 @@ def span(seconds: float) -> str:
 
 
 class _PlainBulk:
-    """A line when rows are begun, one every few seconds if a row has ended meanwhile, and one at the end.
+    """A line when rows are begun, one every few seconds if a row has ended meanwhile, and one at the end. Until a row
+    has ended, a line every few seconds says that processes start or that the first rows are made.
 
     Reading a short manifest, or one of which nothing is left, has no line.
     """
@@ -95,11 +100,15 @@ class _PlainBulk:
         self._at, self._phase = time.monotonic(), "reading"
         self._told: tuple[object, ...] = ()
         self._line = ""
+        self._begun: float | None = None
+        self._waits = False
 
     def watch(self, progress: JobProgress) -> None:
         now = time.monotonic()
         begins = self._phase == "reading" and progress.phase in ("starting", "rendering")
         self._phase = progress.phase
+        self._begun = now if begins else self._begun
+        self._waits = progress.phase in ("starting", "rendering") and not progress.settled
         if not (begins or progress.phase == "ended" or now - self._at >= PLAIN_SECONDS):
             return
         # Rates change all the time, so they make no line worth another one.
@@ -108,6 +117,14 @@ class _PlainBulk:
         if told != self._told and line != self._line:
             self._log.tell(line, **_figures(progress))
             self._at, self._told, self._line = now, told, line
+
+    def tick(self) -> None:
+        """Say that no row has ended yet, if nothing was said for a while."""
+        now = time.monotonic()
+        if self._begun is not None and self._waits and now - self._at >= STILL_SECONDS:
+            self._at = now
+            doing = "starting processes" if self._phase == "starting" else "making the first rows"
+            self._log.tell(f"{doing}, {now - self._begun:.0f} s so far", phase=self._phase)
 
 
 def _figures(progress: JobProgress) -> dict[str, Any]:

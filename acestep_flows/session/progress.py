@@ -16,6 +16,7 @@ from acestep_flows.graph.execution.events import ENDS, Event
 from acestep_flows.session.exit import is_exiting
 from acestep_flows.session.options import PLAIN_FUNCTION
 from acestep_flows.session.stage_words import NodeWords
+from acestep_flows.session.ticker import ticking
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 5.0
 """How often a long step is mentioned in plain lines."""
+STILL_SECONDS = 10.0
+"""How often it is said of a node without steps that it still works."""
 MOST_LINES = 60
 """The nodes of larger graphs are counted, not listed one by one."""
 
@@ -72,7 +75,9 @@ def show_run(stages: Sequence[str], quiet: bool = False) -> Iterator[Callable[[E
         with live_bars(TextColumn("{task.fields[steps]}")) as bars:
             yield _LiveRun(bars, stages).hear
     else:
-        yield _PlainRun(stages).hear
+        plain = _PlainRun(stages)
+        with ticking(STILL_SECONDS, plain.tick):
+            yield plain.hear
 
 
 def live_bars(*amounts: ProgressColumn) -> Bars:
@@ -94,19 +99,23 @@ def _ending(words: str, event: Event) -> str:
 
 
 class _PlainRun:
-    """One line for each finished node, and every few seconds the step of a long one."""
+    """One line for each finished node, and every few seconds the step of a long one, or for how long it has worked."""
 
     def __init__(self, stages: Sequence[str]) -> None:
         self._total, self._done = len(stages), 0
         self._words = NodeWords(stages)
+        self._begun: dict[str, tuple[float, str]] = {}
         self._last_line: dict[str, float] = {}
 
     def hear(self, event: Event) -> None:
         if not event.node:
             return
         words = self._words.of(event.node, event.stage)
+        if event.type in ENDS:
+            self._begun.pop(event.node, None)
         if event.type == "started":
-            self._last_line[event.node] = time.monotonic()
+            now = time.monotonic()
+            self._last_line[event.node], self._begun[event.node] = now, (now, words)
         elif event.type == "progress" and time.monotonic() - self._last_line.get(event.node, 0.0) >= PLAIN_SECONDS:
             self._last_line[event.node] = time.monotonic()
             click.echo(f"{words}, step {event.step} of {event.steps}", err=True)
@@ -114,6 +123,14 @@ class _PlainRun:
             self._done += 1
             if self._total <= MOST_LINES or self._done == self._total:
                 click.echo(f"[{self._done}/{self._total}] {line}", err=True)
+
+    def tick(self) -> None:
+        """Say what nodes have worked on for a while without a step to tell of."""
+        now = time.monotonic()
+        for node, (begun, words) in list(self._begun.items()):
+            if now - self._last_line[node] >= STILL_SECONDS:
+                self._last_line[node] = now
+                click.echo(f"{words}, {now - begun:.0f} s so far", err=True)
 
 
 class _LiveRun:

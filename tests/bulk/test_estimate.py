@@ -119,6 +119,7 @@ def test_a_sum_below_a_cent_is_not_nothing() -> None:
     lines = list(price_lines(Price(1, 1, busy={"all": 3.6}, hours=0.001, unknown=("vocode",)), per_hour=2.5))
     assert "time of the stage vocode: not known before a first run on this machine" in lines
     assert "cost: less than 0.01 for the rest, at 2.5 an hour" in lines
+    assert Price(1, 1, hours=0.001, unknown=("vocode",)).known_hours is None, "programs get no sum that leaves some out"
     assert "cost: about 0.02, at 10 an hour" in price_lines(Price(1, 1, hours=0.002), per_hour=10.0)
     assert "cost: about 0.00, at 10 an hour" in price_lines(Price(1, 1), per_hour=10.0)
 

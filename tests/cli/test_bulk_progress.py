@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from dataclasses import replace
 
 import pytest
@@ -88,6 +89,21 @@ def test_a_resumed_job_says_at_once_that_it_goes_on(capsys: pytest.CaptureFixtur
         "the job goes on: 1 of 3 rows done (1 before), 2 left; starting",
         "1 of 3 rows done (1 before), 2 left",
     ]
+
+
+def test_a_long_start_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_progress, "STILL_SECONDS", 0.02)
+    shown = ""
+    with show_job() as watch:
+        for phase, doing in (("starting", "starting processes"), ("rendering", "making the first rows")):
+            watch(JobProgress(3, rendering=float(phase == "rendering"), phase=phase))
+            while f"{doing}, 0 s so far" not in shown:
+                time.sleep(0.01)
+                shown += capsys.readouterr().err
+        watch(JobProgress(3, done=1, rendering=1.0, phase="rendering"))
+        capsys.readouterr()
+        time.sleep(0.1)
+        assert "so far" not in capsys.readouterr().err, "rows end, which has lines of its own"
 
 
 def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:

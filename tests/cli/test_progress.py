@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from io import StringIO
 
 import pytest
@@ -72,6 +73,22 @@ def test_steps_are_told_now_and_then(capsys: pytest.CaptureFixture[str]) -> None
         for step in range(1000):
             hear(event("progress", step=step, steps=1000))
     assert len(capsys.readouterr().err.splitlines()) < 3
+
+
+def test_a_long_stage_without_steps_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_progress, "STILL_SECONDS", 0.02)
+    shown = ""
+    with progress.show_run(["vocode"]) as hear:
+        hear(event("started", "song", stage="vocode"))
+        while "so far" not in shown:
+            time.sleep(0.01)
+            shown += capsys.readouterr().err
+        hear(event("finished", "song", stage="vocode", seconds=1.0))
+    assert shown.startswith("making the waveform, 0 s so far\n")
 
 
 def test_large_graphs_are_not_listed(capsys: pytest.CaptureFixture[str]) -> None:

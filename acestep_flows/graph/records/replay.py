@@ -11,6 +11,11 @@ from typing import Literal, TypeAlias
 
 from acestep_flows.graph.records.recipe import NodePart, Recipe
 
+NO_CAUSE = (
+    "the same inputs, weights and parameters gave another result. On processors another number of threads changes "
+    "the last digits: bulk jobs take one for each song, as OMP_NUM_THREADS=1 does"
+)
+
 Verdict: TypeAlias = Literal["same", "differs", "missing", "new"]
 
 
@@ -88,4 +93,4 @@ def _reason(before: NodePart, after: NodePart) -> str:
     ports = sorted(before.inputs.keys() | after.inputs.keys())
     changed = [port for port in ports if before.inputs.get(port) != after.inputs.get(port)]
     causes += [f"its input {port} differs" for port in changed]
-    return "; ".join(causes) or "the same inputs, weights and parameters gave another result"
+    return "; ".join(causes) or NO_CAUSE

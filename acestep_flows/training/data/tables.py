@@ -138,8 +138,10 @@ class Parquet(TableSongs):
     """A parquet file, or all parquet files below a folder."""
 
     def __init__(self, path: Path) -> None:
-        if (path / "job.json").is_file() and (path / "dataset").is_dir():
-            raise InputError("the folder of a bulk job", where=str(path), allowed=f"its data set: {path / 'dataset'}")
+        if (path / "job.json").is_file():
+            dataset = path / "dataset"
+            later = "" if dataset.is_dir() else ", which it has when songs are made"
+            raise InputError("the folder of a bulk job", where=str(path), allowed=f"its data set: {dataset}{later}")
         files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
         if not files:
             raise InputError("no parquet files", where=str(path))
