@@ -82,9 +82,10 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt
-	$(PIP) install --quiet --constraint constraints.txt --editable ".[serve,bulk]"
+	@echo "installing packages into $(VENV): some 2 GB, a few minutes; then it makes a song"
+	$(PIP) install --constraint constraints.txt --editable ".[serve,bulk]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
-	$(PIP) install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(PIP) install --constraint constraints.txt --editable ".[dev]"
 	@touch $@ $(VENV)/.run

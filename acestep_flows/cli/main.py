@@ -113,6 +113,7 @@ def run(
     """Run GRAPH, a name or a YAML file, and write its outputs."""
     from acestep_flows.cli.listing import run_facts
     from acestep_flows.outputs import check_kept
+    from acestep_flows.session.progress import show_writing
     from acestep_flows.session.result import TargetWords, output_target
     from acestep_flows.storage import check_folder
 
@@ -123,7 +124,8 @@ def run(
         check_folder(target.folder)
         with open_session(deadline=deadline, quiet=quiet, **session_options) as session:
             result = _run(session, planned, quiet)
-            files = result.save(target.folder, name=target.stem, format=target.format, keep=keep)
+            with show_writing(quiet):
+                files = result.save(target.folder, name=target.stem, format=target.format, keep=keep)
     if as_json:
         print_json(run_facts(result, files))
         return

@@ -80,6 +80,19 @@ def show_run(stages: Sequence[str], quiet: bool = False) -> Iterator[Callable[[E
             yield plain.hear
 
 
+@contextmanager
+def show_writing(quiet: bool = False) -> Iterator[None]:
+    """Say now and then that the files of a run are still being written, and the picture drawn."""
+    if quiet:
+        yield
+        return
+    begun = time.monotonic()
+    with ticking(
+        STILL_SECONDS, lambda: click.echo(f"writing files, {time.monotonic() - begun:.0f} s so far", err=True)
+    ):
+        yield
+
+
 def live_bars(*amounts: ProgressColumn) -> Bars:
     """Live bars on stderr, with columns for what is done."""
     from rich.console import Console

@@ -184,3 +184,13 @@ def test_a_check_is_told_while_it_lasts(capsys: pytest.CaptureFixture[str], monk
         begins("torch")
         begins("")
     assert terminal.getvalue().replace(progress.CLEAR_LINE, "|") == "|checking torch ...||"
+
+
+def test_writing_that_takes_long_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_progress, "STILL_SECONDS", 0.02)
+    shown = ""
+    with run_progress.show_writing():
+        while not shown:
+            time.sleep(0.01)
+            shown = capsys.readouterr().err
+    assert shown.startswith("writing files, 0 s so far\n")
