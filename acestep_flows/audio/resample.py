@@ -79,10 +79,9 @@ def resample_parts(
         InputError: a rate is below 1.
     """
     _check_rates(from_rate, to_rate)
-    recording = Parts(parts, shape[1])
     if from_rate == to_rate:
-        return recording.piece(0, shape[1])
-    return _resampled(recording.piece, shape, from_rate, to_rate, lowpass)
+        return np.concatenate([np.zeros((shape[0], 0), np.float32), *parts], axis=1)
+    return _resampled(Parts(parts, shape[1]).piece, shape, from_rate, to_rate, lowpass)
 
 
 def _check_rates(from_rate: int, to_rate: int) -> None:

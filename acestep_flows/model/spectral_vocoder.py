@@ -133,7 +133,8 @@ class SpectralVocoder(nn.Module):
         """Consecutive parts of the waveform, from blocks of so many frames."""
         frames, size = log_mel.shape[-1], len(self.window)
         edge = (size - self.hop) // 2
-        finished = prefix = None
+        finished: Tensor | None = None
+        prefix: Tensor | None = None
         for first in range(0, frames, block):
             last = min(first + block, frames)
             start = max(0, first - PREFIX_FRAMES)

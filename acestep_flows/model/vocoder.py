@@ -217,7 +217,7 @@ class Vocoder(nn.Module):
 
     def parts(self, log_mel: FloatArray, *, overlap: bool = False) -> Iterator[FloatArray]:
         """What `decode` gives as consecutive parts (2, any), so that a processor need not hold the whole."""
-        if overlap and self.device.type in ON_PROCESSORS:
+        if overlap and log_mel.shape[-1] and self.device.type in ON_PROCESSORS:
             return self._parts(log_mel, "corrected")
         return iter([self.decode(log_mel, overlap=overlap)])
 

@@ -45,10 +45,10 @@ def test_the_way_to_48_khz_leaves_no_images(small: Checkpoint) -> None:
 
 def test_a_long_song_is_held_at_one_rate(small: Checkpoint) -> None:
     """No array of the waveform at 44.1 kHz beside that at 48 kHz."""
-    frames = 8000  # 93 s
+    frames = 16_000  # 186 s
     mel = Mel(np.random.default_rng(0).normal(-4, 2, (2, 128, frames)).astype(np.float32))
     stage = loaded("vocode", small)
-    stage.run([Vocode.In(mel)], [Vocode.Params()])  # what is cached once
+    stage.run([Vocode.In(Mel(mel.log_mel[..., :600]))], [Vocode.Params(overlap=True)])  # what is cached once
     tracemalloc.start()
     try:
         (out,) = stage.run([Vocode.In(mel)], [Vocode.Params()])
@@ -56,4 +56,4 @@ def test_a_long_song_is_held_at_one_rate(small: Checkpoint) -> None:
     finally:
         tracemalloc.stop()
     waveform = 2 * 4 * frames * MEL_HOP
-    assert peak < out.audio.samples.nbytes + 0.9 * waveform
+    assert peak < out.audio.samples.nbytes + 0.75 * waveform
