@@ -78,8 +78,6 @@ def test_steps_are_told_now_and_then(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_long_stage_without_steps_is_told(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setattr(run_progress, "STILL_SECONDS", 0.02)
     shown = ""
     with progress.show_run(["vocode"]) as hear:
