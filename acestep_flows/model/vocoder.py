@@ -229,7 +229,10 @@ class Vocoder(nn.Module):
     def _decode_overlapped(self, log_mel: Samples, compatibility: Compatibility) -> Samples:
         """Decode in overlapping blocks: on processors in arrays, on other devices in tensors that stay there."""
         shape = len(log_mel), log_mel.shape[-1] * self.hop
-        waveform: Any = log_mel.new_empty(shape) if isinstance(log_mel, Tensor) else np.empty(shape, np.float32)
+        new: Any = np.empty
+        if isinstance(log_mel, Tensor):
+            new = log_mel.new_empty
+        waveform: Any = new(shape, dtype=log_mel.dtype)
         begin = 0
         for part in self._parts(log_mel, compatibility):
             end = min(begin + part.shape[-1], shape[-1])
@@ -251,8 +254,9 @@ class Vocoder(nn.Module):
         else:
             # A last block that is only overlap adds nothing: the block before it reaches the end.
             starts = range(0, max(frames - OVERLAP // self.hop, 1), step)
-        ramp = np.linspace(0, 1, BLEND, dtype=np.float32)
-        rising: Any = on_device(torch.from_numpy(ramp), log_mel.device) if isinstance(log_mel, Tensor) else ramp
+        rising: Any = np.linspace(0, 1, BLEND, dtype=np.float32)
+        if isinstance(log_mel, Tensor):
+            rising = on_device(torch.from_numpy(rising), log_mel.device)
         falling: Any = None
         for start, block in self._blocks(log_mel, starts):
             begin = OVERLAP if start else 0
