@@ -29,6 +29,7 @@ from acestep_flows.cli.options import (
     from_option,
     library_option,
     open_session,
+    out_option,
     planned_by_options,
     print_lines,
     session_options,
@@ -69,14 +70,7 @@ def cli(traceback: bool) -> None:
 @set_option
 @from_option
 @sources_option
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER|FILE",
-    default=Path("outputs"),
-    show_default=True,
-    help="Folder for the files, or the audio file, such as songs/night-bus.mp3.",
-)
+@out_option
 @click.option("--name", metavar="NAME", help="Name of the files; files of this name are replaced.")
 @click.option(
     "--format",

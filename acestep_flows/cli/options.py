@@ -61,6 +61,14 @@ INPUTS_HELP = "`acestep-flows graph show GRAPH` lists the inputs of a graph, whi
 CHECKPOINT_HELP = "Weights in the published layout: a folder, a fetched model of the hub, or 'embedded'."
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
+out_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER|FILE",
+    default=Path("outputs"),
+    show_default=True,
+    help="Folder for the files, or the audio file, such as songs/night-bus.mp3.",
+)
 png_option = click.option("--png", type=PngFile(), help="Write a picture to this file.")
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from acestep_flows.cli.json_output import json_option, print_json
+from acestep_flows.cli.options import out_option
 from acestep_flows.cli.terminal import INTERRUPTED, TERMINATED
 from acestep_flows.optional_packages import require
 from acestep_flows.settings import read_settings
@@ -164,14 +165,7 @@ def watch(run: str, quiet: bool, previews: Path | None, server: str | None) -> N
 @click.command("fetch-output")
 @click.argument("run")
 @click.argument("outputs", nargs=-1)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER|FILE",
-    default=Path("outputs"),
-    show_default=True,
-    help="Folder for the files, or the audio file; its ending is the format.",
-)
+@out_option
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option
 @server_option
