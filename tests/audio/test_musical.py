@@ -70,7 +70,8 @@ def test_tempo_and_key_are_what_they_were_with_librosa(name: str) -> None:
     if not len(tempo):
         assert musical.tempo(samples(name)) is None
     else:
-        assert musical.tempo(samples(name)) == pytest.approx(tempo, rel=1e-5)
+        # Of the confidence, 0..1, the last digits depend on the processor.
+        assert musical.tempo(samples(name)) == pytest.approx(tempo, rel=1e-5, abs=1e-5)
     found = musical.key(samples(name))
     assert (found is None) == (not len(key))
     if found is not None:

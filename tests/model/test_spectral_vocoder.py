@@ -173,7 +173,7 @@ def test_parts_are_the_decode_cut(
     vocoder: SpectralVocoder, transform: LogMel, monkeypatch: pytest.MonkeyPatch, frames: int
 ) -> None:
     monkeypatch.setattr("acestep_flows.model.spectral_vocoder.BLOCK_FRAMES", 64)
-    mel = log_mel(transform, chords(frames))
+    mel = log_mel(transform, chords(max(frames, 8)))[..., :frames]
     for overlap in (False, True):
         parts = list(vocoder.parts(mel, overlap=overlap))
         np.testing.assert_array_equal(np.concatenate(parts, axis=1), vocoder.decode(mel, overlap=overlap))
