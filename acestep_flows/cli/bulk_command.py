@@ -74,7 +74,7 @@ class BulkCommand:
 
     @cached_property
     def log(self) -> CommandLog:
-        """What it writes to stderr."""
+        """The log that writes the lines of this command to stderr."""
         return CommandLog("bulk", self.log_format)
 
     def run(self) -> None:

@@ -37,7 +37,7 @@ class CommandLog:
 
     @property
     def is_json(self) -> bool:
-        """Whether lines are for programs, so that nothing may be drawn."""
+        """Whether each line is a JSON object. Progress bars are not drawn then."""
         return self._form == "json"
 
     def tell(self, line: str, level: int = logging.INFO, **figures: Any) -> None:

@@ -31,7 +31,7 @@ SUMMARIES: Mapping[str, str] = {
     "queue show": "Show the queue, and the servers that compute its runs.",
     "graph plan": "Show what a run would compute, and how long it takes.",
 }
-"""Of commands whose first sentence is too long for a list."""
+"""Short descriptions of commands, for lists, where the first sentence of the help is too long."""
 
 EXAMPLES: Mapping[str, str] = {
     "adapter convert": "adapter convert voice.safetensors --out voice",

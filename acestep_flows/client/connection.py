@@ -280,7 +280,7 @@ class OutputDownload:
 
 
 def is_audio_file(path: Path) -> bool:
-    """Whether a path is that of an audio file, which need not exist, and not of a folder."""
+    """Whether a path has the ending of an audio file and is no folder. The file need not exist."""
     return path.suffix.lower() in AUDIO_ENDINGS and not path.is_dir()
 
 

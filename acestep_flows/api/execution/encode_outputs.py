@@ -15,7 +15,7 @@ from acestep_flows.audio.kept_encodings import KeptEncodings
 from acestep_flows.outputs import OutputFile, encode_output, leaf_warnings
 
 encodings = KeptEncodings()
-"""Of this process. Repeats of a song come to the processes that made it, as long as they live."""
+"""Audio that this process has encoded. A song that is asked for again comes to the process that made it."""
 
 
 class FileWriter(Protocol):
