@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 
 from acestep_flows.client import AsyncClient
-from benchmarks.fault_services import ObjectStore, Postgres
+from benchmarks.fault_services import MOTO, ObjectStore, Postgres
 from benchmarks.machine import report
 from benchmarks.serving import WORDS, Server, served
 from benchmarks.weights import open_weights
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--database", nargs="+", default=["sqlite"], choices=["sqlite", "postgresql"])
     parser.add_argument("--download", action="store_true", help="fetch the audio of each run")
     parser.add_argument("--object-store", action="store_true", help="artifacts in an S3-compatible store")
-    parser.add_argument("--moto", default="moto_server", metavar="PROGRAM", help="moto's server, which is that store")
+    parser.add_argument("--moto", default=MOTO, metavar="PROGRAM", help="moto's server, which is that store")
     parser.add_argument("--new", action="store_true", help="another song for each run")
     parser.add_argument("--out")
     arguments = parser.parse_args()

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -24,6 +25,9 @@ HOST = "127.0.0.1"
 CHUNK_BYTES = 1 << 16
 LOOKS = 5
 BUCKET = "songs"
+MOTO = str(Path(sys.executable).with_name("moto_server"))
+"""moto's server, as the packages for tests bring it."""
+
 USER = "postgres"
 """Who runs PostgreSQL where this process is root, which PostgreSQL refuses."""
 

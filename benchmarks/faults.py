@@ -9,8 +9,7 @@ bulk door the same command is given again until it ends well. A song is *lost* i
 after minutes, and was not reported as failed; *doubled* if it has started or ended more than once, or is there twice.
 Digests are compared with those of songs made one by one in this process. *Silence* is the longest time after the fault
 in which no song was finished; the length of the fault is in it. PostgreSQL must be installed, a tmpfs takes root, and
-the object store is moto's server (`pip install 'moto[server]'`, best into an environment of its own; `--moto` names the
-program). A cell whose means are not there says so.
+the object store is moto's server (`--moto` names the program). A cell whose means are not there says so.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from typing import Any
 import psutil
 
 from benchmarks import fault_bulk, fault_served
-from benchmarks.fault_services import SONG, Bench, Missing
+from benchmarks.fault_services import MOTO, SONG, Bench, Missing
 from benchmarks.machine import report
 from benchmarks.weights import open_weights
 
@@ -117,7 +116,7 @@ def main() -> None:
         "--only", nargs="+", choices=list(CELLS), default=list(CELLS), metavar="CELL", help=", ".join(CELLS)
     )
     parser.add_argument("--runs", type=int, default=16, help="songs of a cell")
-    parser.add_argument("--moto", default="moto_server", metavar="PROGRAM", help="moto's server")
+    parser.add_argument("--moto", default=MOTO, metavar="PROGRAM", help="moto's server")
     parser.add_argument("--json", "--out", dest="out", metavar="FILE")
     parser.add_argument("--table", type=Path, metavar="FILE", help="also write the table here, row by row")
     arguments = parser.parse_args()

@@ -13,6 +13,7 @@ import pytest
 
 from acestep_flows import optional_packages
 from acestep_flows.cli.bulk_command import BulkCommand
+from acestep_flows.cli.command_log import CommandLog
 from acestep_flows.errors import MissingPackage
 from acestep_flows.optional_packages import EXTRAS, how_to_install, missing_package, require
 from tests.base_install.without_extras import Missing, required
@@ -167,7 +168,7 @@ def test_a_job_without_mlflow_is_not_tracked_and_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def choice(tracking: str | None, quiet: bool = False) -> str | None:
-        options: Any = SimpleNamespace(tracking=tracking, quiet=quiet)
+        options: Any = SimpleNamespace(tracking=tracking, quiet=quiet, log=CommandLog("bulk"))
         return BulkCommand._tracking(options)
 
     assert choice(None) is None

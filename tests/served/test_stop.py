@@ -54,7 +54,9 @@ def test_a_signal_to_all_of_its_processes_is_a_stop(server: Server, client: Clie
             process.terminate()
     eventually(lambda: not alive(of_ray))
     assert server.stop() == 0
-    first, last = server.log[before:].splitlines()
+    said = server.log[before:].splitlines()
+    assert len(said) == 2, said
+    first, last = said
     assert re.fullmatch(r"stopping(; \d+ runs? under way may use 5 s more)?", first)
     assert re.fullmatch(r"stopped; \d+ runs? goe?s? on after the next start", last)
     assert not [process for process in left if alive(process)]

@@ -111,7 +111,7 @@ class Heap:
 @pytest.fixture
 def takes(small: Checkpoint, tmp_path: Path) -> Any:
     """A server with many copies of a song and of a run that was ended early; their ids, one of each in turn."""
-    with served(tmp_path, small) as door:
+    with served(tmp_path, small, workers=2) as door:
         song = door.finished()["id"]
         half = door.submit(inputs={**LONG, "duration": 5}, preview_every=5)["id"]
         eventually(lambda: any(node["preview"] for node in door.client.get(f"/v1/runs/{half}").json()["nodes"]))

@@ -39,7 +39,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 @pytest.fixture(scope="module")
 def door(small: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """A server in this process, which starts at once."""
-    with served(tmp_path_factory.mktemp("door"), small) as door:
+    with served(tmp_path_factory.mktemp("door"), small, workers=2) as door:
         yield door
 
 
