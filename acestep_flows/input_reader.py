@@ -42,6 +42,7 @@ class InputReader:
         texts: what stands behind the `=` of each input.
         meant: inputs that the user gave or probably meant, also where they cannot be read.
         notes: how texts were read where that is not plain to see, one line each.
+        mistakes: likely mistakes in them, as they were logged.
         typed: whether the texts were typed on a command line. Then likely mistakes are logged as warnings, a literal
             line break is read as one, and commas do not divide texts.
     """
@@ -53,6 +54,7 @@ class InputReader:
         self.texts: dict[str, str] = {}
         self.meant: set[str] = set()
         self.notes: list[str] = []
+        self.mistakes: list[str] = []
         self._suggest, self._unlisted = suggest, unlisted
 
     def inputs(
@@ -191,6 +193,7 @@ class InputReader:
         text = with_line_breaks(text)
         for mistake in likely_mistakes(text, name):
             log.warning(mistake)
+            self.mistakes.append(mistake)
         return text
 
     def _list(self, text: str, kind: PortType, name: str, unit: str, from_file: bool) -> Any:

@@ -21,6 +21,8 @@ FOR_PEOPLE = CommandLog()
 PLAIN_SECONDS = 10.0
 STILL_SECONDS = 10.0
 """How often it is said that no row has ended yet."""
+TELLING_ROWS = 3
+"""Ended rows from which the remaining time is told: the first ones wait for processes that warm up."""
 BAR_WIDTH = 32
 
 
@@ -70,12 +72,12 @@ def _rows_line(progress: JobProgress) -> str:
 
 
 def rates(progress: JobProgress) -> list[str]:
-    """Speed and remaining time; empty before the first row has ended."""
+    """Speed, and after a few rows the remaining time; empty before the first row has ended."""
     if not progress.rendered or not progress.rendering:
         return []
     parts = [f"{progress.rows_per_hour:,.0f} rows an hour, {progress.speed:.2g} s of music a second"]
     left = progress.seconds_left
-    if left:
+    if left and progress.rendered >= TELLING_ROWS:
         parts.append(f"about {span(left)} to go")
     return parts
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from acestep_flows.cli.command_log import CommandLog, log_format_option
+from acestep_flows.cli.options import DEVICE
 from acestep_flows.errors import InputError
 from acestep_flows.wording.log_lines import LogFormat
 from acestep_flows.wording.phrases import counted
@@ -28,7 +29,9 @@ NAMED = 3
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of encoded songs.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a value: source.count=100.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Ray processes; 0: none.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps; a GPU for each worker.")
+@click.option(
+    "--device", type=DEVICE, default="auto", show_default=True, help="cpu, cuda, cuda:N, mps; a GPU for each worker."
+)
 @click.option("--quiet", is_flag=True, help="No progress.")
 @log_format_option
 def encode(log_format: LogFormat, **options: Any) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from acestep_flows.cli.command_log import CommandLog
+from acestep_flows.cli.options import DEVICE
 from acestep_flows.cli.terminal import INTERRUPTED
 from acestep_flows.cli.training import show_training
 from acestep_flows.errors import Cancelled, FlowsError
@@ -15,7 +16,7 @@ from acestep_flows.errors import Cancelled, FlowsError
 
 @click.command()
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the work.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps.")
+@click.option("--device", type=DEVICE, default="auto", show_default=True, help="cpu, cuda, cuda:N, mps.")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that encode songs.")
 @click.option("--set", "assignments", multiple=True, metavar="STEP.KEY=VALUE", help="As diffusion.loop.steps=100.")
 def main(out: Path, device: str, workers: int, assignments: tuple[str, ...]) -> None:

@@ -42,7 +42,7 @@ def queue() -> None:
 @queue.command("show")
 @table_options
 @as_json_option
-def show(home: Path, database: str | None, as_json: bool) -> None:
+def show(home: Path | None, database: str | None, as_json: bool) -> None:
     """Show whether the queue is paused, what is in it, and the servers that compute its runs."""
     with opened_tables(home, database) as tables:
         paused, counts, servers = _state(tables)
@@ -63,7 +63,7 @@ def show(home: Path, database: str | None, as_json: bool) -> None:
 @queue.command("pause")
 @reason_option
 @table_options
-def pause(reason: str, home: Path, database: str | None) -> None:
+def pause(reason: str, home: Path | None, database: str | None) -> None:
     """Start no more runs. What runs goes on to its end, and new runs are accepted and wait. Restarts do not end it."""
     from acestep_flows.api.store.switches import Switches
 
@@ -74,7 +74,7 @@ def pause(reason: str, home: Path, database: str | None) -> None:
 
 @queue.command("resume")
 @table_options
-def resume(home: Path, database: str | None) -> None:
+def resume(home: Path | None, database: str | None) -> None:
     """Start runs again."""
     from acestep_flows.api.store.switches import Switches
 
@@ -93,7 +93,7 @@ def resume(home: Path, database: str | None) -> None:
 )
 @reason_option
 @table_options
-def drain(server: str, wait: float | None, reason: str, home: Path, database: str | None) -> None:
+def drain(server: str, wait: float | None, reason: str, home: Path | None, database: str | None) -> None:
     """Let SERVER start and accept no more runs. What it computes goes on.
 
     SERVER is a name of `queue show`, or a host, for all servers of it. A server that is started again works.
@@ -114,7 +114,7 @@ def drain(server: str, wait: float | None, reason: str, home: Path, database: st
 @queue.command("undrain")
 @click.argument("server")
 @table_options
-def undrain(server: str, home: Path, database: str | None) -> None:
+def undrain(server: str, home: Path | None, database: str | None) -> None:
     """Let SERVER work again."""
     from acestep_flows.api.store.switches import Switches
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -52,7 +53,21 @@ class PngFile(click.Path):
         return super().convert(value, param, ctx)
 
 
-SECONDS = Seconds()
+class Device(click.ParamType[str]):
+    """What a network may be placed on, by its form. Whether this machine has it is known once torch is there."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The device as it was given."""
+        if not _DEVICE.fullmatch(str(value)):
+            self.fail(f"no device {str(value)!r} (allowed: auto, cpu, cuda, cuda:N such as cuda:1, mps)", param, ctx)
+        return str(value)
+
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+SECONDS, DEVICE = Seconds(), Device()
 
 NO_GRAPH = "no GRAPH; name one, or give --from FILE for that of a recipe"
 
@@ -116,7 +131,7 @@ def session_options(cache: str = "use") -> Callable[[Command], Command]:
     modes = click.Choice(["use", "refresh", "off"])
     return together(
         weights_options,
-        click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps."),
+        click.option("--device", type=DEVICE, default="auto", show_default=True, help="cpu, cuda, cuda:N, mps."),
         click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True),
         click.option("--compile", is_flag=True, help="torch.compile the denoiser."),
         click.option("--cache", type=modes, default=cache, show_default=True, help="Use results of earlier runs?"),
@@ -187,7 +202,7 @@ def planned_run(name: str, folders: Sequence[Path], assignments: Sequence[str], 
     reader, forms = InputReader(), InputForms.of(scope.graph.inputs)
     inputs = forms.read(reader, assignments, complete=True, quiet=quiet)
     with forms.echoing(reader):
-        return plan_run(scope, inputs, reader.files)
+        return plan_run(scope, inputs, reader.files, reader.mistakes)
 
 
 def planned_from(
@@ -218,6 +233,7 @@ def planned_from(
             click.echo(f"from {file}: {start.scope.graph.name} with {carried.taken}", err=True)
 
     with forms.echoing(reader):
+        start.told.update(reader.mistakes)
         return start.plan(inputs, carried, reader.files, tell)
 
 

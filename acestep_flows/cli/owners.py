@@ -23,7 +23,7 @@ from acestep_flows.cli.server_tables import (
 @click.argument("name")
 @table_options
 @as_json_option
-def adopt(name: str, home: Path, database: str | None, as_json: bool) -> None:
+def adopt(name: str, home: Path | None, database: str | None, as_json: bool) -> None:
     """Give the API key called NAME all runs and uploads of the time without keys."""
     from acestep_flows.api.http.keys import check_name
     from acestep_flows.api.store.adoption import adopt as adopt_all
@@ -44,7 +44,7 @@ def adopt(name: str, home: Path, database: str | None, as_json: bool) -> None:
 @click.option("--stored", is_flag=True, help="List the bytes of files that each key keeps now, instead.")
 @as_json_option
 def usage(
-    home: Path, database: str | None, since: datetime | None, until: datetime | None, stored: bool, as_json: bool
+    home: Path | None, database: str | None, since: datetime | None, until: datetime | None, stored: bool, as_json: bool
 ) -> None:
     """List what the ended runs of every API key used."""
     from acestep_flows.api.store.usage import Usage
@@ -68,7 +68,7 @@ def usage(
         click.echo("no runs")
 
 
-def _list_stored(home: Path, database: str | None, as_json: bool) -> None:
+def _list_stored(home: Path | None, database: str | None, as_json: bool) -> None:
     from acestep_flows.api.store.quotas import QuotaTable
 
     with opened_tables(home, database) as tables:

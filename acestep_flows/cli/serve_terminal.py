@@ -52,17 +52,18 @@ class ServeTerminal:
         with lines_formatted(JsonLines()), failures_told(self.tell):
             yield
 
-    def ready(self, line: str) -> None:
-        """Write the line that scripts wait for, on stdout."""
-        self._write(line, err=False)
+    def ready(self, line: str, url: str) -> None:
+        """Write the line that scripts wait for, on stdout. As JSON it has the address in a field of its own."""
+        self._write(line, err=False, url=url)
 
     def tell(self, line: str) -> None:
         """Write a line on stderr."""
         self._write(line, err=True)
 
-    def _write(self, line: str, err: bool) -> None:
+    def _write(self, line: str, err: bool, **figures: str) -> None:
         if self._form == "json":
-            line = json_line(NAME, *level_and_message(line))
+            level, message = level_and_message(line)
+            line = json_line(NAME, level, message, **figures)
         click.echo(line, file=self._err if err else self._out, err=err)
 
     @contextlib.contextmanager

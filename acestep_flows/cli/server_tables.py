@@ -19,8 +19,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _home_option = click.option(
     "--home",
     type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Folder of the server, as for serve. The server may be running.",
+    help="Folder of the server, as for serve. The server may be running. Not needed with PostgreSQL.",
 )
 _database_option = click.option("--database", metavar="URL", help="PostgreSQL, where serve has it.")
 as_json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -52,20 +51,25 @@ def table_options(command: Command) -> Command:
 
 
 @contextmanager
-def opened_tables(home: Path, database: str | None) -> Iterator[Database]:
+def opened_tables(home: Path | None, database: str | None) -> Iterator[Database]:
     """The database of a server.
 
     Raises:
-        InputError: no server has run with this home.
+        InputError: neither is given, or no server has run with this home.
     """
     from acestep_flows.api.store.database import Database
     from acestep_flows.errors import InputError
     from acestep_flows.settings import read_settings
 
-    database, file = database or read_settings().database, home / "runs.sqlite"
-    if database is None and not file.is_file():
+    database = database or read_settings().database
+    if database is not None:
+        tables = Database(database)
+    elif home is None:
+        raise InputError("missing", where="--home", allowed="the folder that serve was given, or --database")
+    elif not (file := home / "runs.sqlite").is_file():
         raise InputError(f"no server has run in {home}", where="--home", allowed="the folder that serve was given")
-    tables = Database(database) if database is not None else Database.file(file.absolute())
+    else:
+        tables = Database.file(file.absolute())
     try:
         yield tables
     finally:

@@ -90,13 +90,15 @@ def serve(log_format: LogFormat, **options: Any) -> None:
 
     It says on stderr what it starts, and writes one line to stdout when it is ready. Stop it with ctrl-C or SIGTERM.
     """
+    from acestep_flows.cli.serve_terminal import ServeTerminal
+
     require("serve", "serve")
+    terminal = ServeTerminal(log_format)
+    terminal.tell("starting")  # what is imported next takes seconds
     from acestep_flows.api.server.options import ServerOptions
     from acestep_flows.api.server.server import serve_forever
     from acestep_flows.api.server.stop_signals import Terminated
-    from acestep_flows.cli.serve_terminal import ServeTerminal
 
-    terminal = ServeTerminal(log_format)
     try:
         with terminal.formatted():
             serve_forever(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from acestep_flows.cli.command_log import CommandLog, log_format_option
+from acestep_flows.cli.options import DEVICE
 from acestep_flows.cli.terminal import INTERRUPTED
 from acestep_flows.wording.log_lines import LogFormat
 
@@ -33,7 +34,7 @@ PLAIN_SECONDS = 30.0
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a value: loop.steps=100.")
 @click.option("--resume", is_flag=True, help="Go on from the newest state in --out, if there is one.")
 @click.option("--minutes", type=click.FloatRange(min=0), help="Stop after this long, with the state saved.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps.")
+@click.option("--device", type=DEVICE, default="auto", show_default=True, help="cpu, cuda, cuda:N, mps.")
 @click.option(
     "--workers",
     type=click.IntRange(min=1),

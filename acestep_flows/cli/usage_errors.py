@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, Any
 
 import click
@@ -15,6 +17,7 @@ from acestep_flows.wording.phrases import between, clip, listing, nearest, no_su
 
 _REFUSED = re.compile(r"(.+?) is not (?:a valid|in the range|one of)", re.DOTALL)
 _WRONG_PLACE = re.compile(r"(?:File|Directory) ('.*') is a (directory|file)", re.DOTALL)
+_ABSENT = re.compile(r"File ('.*') does not exist", re.DOTALL)
 _QUOTED = re.compile(r"'(.*)'", re.DOTALL)
 _EXTRA = re.compile(r"Got unexpected extra arguments? \((.*)\)", re.DOTALL)
 _METAVAR_MARKS = re.compile(r"^\[|\[=.*|\.\.\.$|\]$")
@@ -190,6 +193,8 @@ def _refusal(error: click.BadParameter) -> str:
     if place := _WRONG_PLACE.match(message):
         is_folder = place[2] == "directory"
         return f"{place[1]} is a {'folder' if is_folder else 'file'} (allowed: a {'file' if is_folder else 'folder'})"
+    if absent := _ABSENT.match(message):
+        return f"no file {absent[1]}{_with_ending(absent[1][1:-1])}"
     if found is None or not allowed:
         return message[:1].lower() + message[1:]
     quoted = _QUOTED.fullmatch(found[1])
@@ -197,6 +202,17 @@ def _refusal(error: click.BadParameter) -> str:
     kind = error.param.type if error.param is not None else None
     close = nearest(shown, map(str, kind.choices)) if isinstance(kind, click.Choice) else None
     return f"{repr(clip(shown)) if quoted else clip(shown)}{f', nearest {close!r}' if close else ''}{allowed}"
+
+
+def _with_ending(path: str) -> str:
+    """The file that is called so but for its ending; empty if there is not exactly one that --from may read."""
+    with contextlib.suppress(OSError, ValueError):
+        stem = Path(path)
+        beside = [one for one in stem.parent.iterdir() if one.stem == stem.name and one.suffix.lower() in SONGS]
+        songs = [one for one in beside if one.suffix.lower() != ".json"] or beside
+        if len(songs) == 1:
+            return f"; there is {str(songs[0])!r}"
+    return ""
 
 
 def _allowed(param: click.Parameter | None) -> str:

@@ -37,7 +37,7 @@ class PlannedRun:
         content: the graph's content with that of nested graphs, as `graph_content` gives it.
         files: digest of an input value to the path it was read from.
         drawn: the seeds that nobody gave, by input; of nested graphs by path (`takes[2].seed`).
-        known: notes about tags and lyrics that were told when the source was made.
+        known: notes about tags and lyrics that were told when the source was made, or as they were read.
         original: the song that the run varies, where it is none of its inputs.
     """
 
@@ -93,7 +93,7 @@ def plan_run(
 
     Args:
         files: digest of an input value to the path it was read from.
-        known: notes that were told when the song of the inputs was made; none of them is told again.
+        known: notes that were told when the song of the inputs was made, or as they were read; none is told again.
         tell: called before the notes are logged, once nothing is wrong any more.
 
     Raises:

@@ -30,7 +30,7 @@ def no_ray(*hardware: float) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
-def tell(line: str) -> None:
+def tell(line: str, url: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

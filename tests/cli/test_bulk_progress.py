@@ -24,6 +24,8 @@ def test_one_line_tells_all() -> None:
         "12 of 20 rows done (8 before), 1 given up, 7 left, 2 made again; "
         "360 rows an hour, 0.5 s of music a second; about 0:01:10 to go"
     )
+    young = replace(UNDER_WAY, done=9)
+    assert progress_line(young).endswith("0.5 s of music a second"), "two rows do not tell how long the others take"
     assert progress_line(JobProgress(20)) == "20 rows; starting"
     assert progress_line(JobProgress(2, done=2, resumed=2, phase="ended")) == "2 of 2 rows done (2 before)"
     assert progress_line(JobProgress(1, phase="reading")) == "1 row; reading which are left"

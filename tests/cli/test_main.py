@@ -435,6 +435,17 @@ def test_a_file_without_its_at_sign_is_told(invoke: Invoke, tmp_path: Path) -> N
     assert "warning: lyrics: 'song.txt' is a file; write lyrics=@song.txt to read it\n" in result.stderr
 
 
+def test_the_recipe_keeps_what_was_told_of_texts_as_they_were_typed(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "song.txt").write_text("la")
+    told = "lyrics: 'song.txt' is a file; write lyrics=@song.txt to read it"
+    run = invoke("run", "text2music", *QUICK, "--set", "lyrics=song.txt", "--set", "seed=7", "--name", "song")
+    assert told in run.stderr
+    assert told in json.loads((tmp_path / "outputs" / "song.json").read_text(encoding="utf-8"))["notes"]
+    again = invoke("run", "--from", "outputs/song.wav", "--set", "lyrics=song.txt", "--name", "again")
+    assert told in json.loads((tmp_path / "outputs" / "again.json").read_text(encoding="utf-8"))["notes"]
+    assert again.exit_code == 0
+
+
 def test_a_graph_shows_how_its_lists_and_spans_are_written(invoke: Invoke) -> None:
     assert "--set span=4:7 (start:end in seconds)" in invoke("graph", "show", "repaint").stdout
     assert '--set sections=\'["first", "second"]\' or sections=@FILE' in invoke("graph", "show", "long-form").stdout

@@ -27,7 +27,7 @@ def with_troubles(options, settings, ready, *, tell, divert):
     tell("weights: acestep-nano")
     tell("warning: little memory")
     with divert(Path("server.log")):
-        ready("ready at http://127.0.0.1:1")
+        ready("ready at http://127.0.0.1:1", "http://127.0.0.1:1")
         log.warning("claim: postgresql://flows:%s@db/runs does not answer\\n2026 error: made up", "{SECRET}")
         log.info("claim: is back", extra={{"work": "claim", "failures": 3, "seconds": 2.5}})
         try:
@@ -58,8 +58,10 @@ def test_every_line_is_an_object(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     (ready,) = [json.loads(line) for line in done.stdout.splitlines()]
     assert ready["message"] == "ready at http://127.0.0.1:1"
+    assert ready["url"] == "http://127.0.0.1:1"
     told = {line["message"]: line for line in lines}
-    assert len(told) == len(lines) == 6
+    assert len(told) == len(lines) == 7
+    assert lines[0]["message"] == "starting"
     assert told["weights: acestep-nano"]["level"] == "info"
     assert told["little memory"]["level"] == "warning"
     assert told["stopped"]["logger"] == "acestep_flows.serve"
@@ -78,7 +80,7 @@ def test_text_has_times_and_levels_and_tracebacks_in_the_file(tmp_path: Path) ->
     done = serve("with_troubles", tmp_path, "text")
     assert done.stdout == "ready at http://127.0.0.1:1\n"
     *first, warning, back, failed, last = done.stderr.splitlines()
-    assert (first, last) == (["weights: acestep-nano", "warning: little memory"], "stopped")
+    assert (first, last) == (["starting", "weights: acestep-nano", "warning: little memory"], "stopped")
     assert re.fullmatch(rf"{TIME} warning: claim: .* error: made up", warning), "no line is made up"
     assert re.fullmatch(rf"{TIME} info: claim: is back", back)
     assert re.fullmatch(rf"{TIME} error: run run-1 failed", failed)
@@ -92,7 +94,7 @@ def test_an_error_at_the_start_has_the_form_too(form: LogFormat, tmp_path: Path)
     done = serve("without_a_start", tmp_path, form)
     assert done.returncode == 4
     assert SECRET not in done.stderr
-    (line,) = done.stderr.splitlines()
+    _, line = done.stderr.splitlines()
     message = "postgresql://db/runs cannot be opened"
     assert line == f"error: {message}" if form == "text" else json.loads(line)["message"] == message
 

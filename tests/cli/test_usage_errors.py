@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -39,8 +41,13 @@ SUCH_AS = "; such as `acestep-flows "
         ("run text2music --deadline 1,5", "--deadline: '1,5' is not a number; write 1.5"),
         ("run text2music --deadline 0", "--deadline: 0 (allowed: more than 0 seconds)"),
         ("run text2music --device", "--device: missing its value"),
-        ("replay nowhere", "FILE: file 'nowhere' does not exist"),
-        ("compare pyproject.toml nowhere", "B: file 'nowhere' does not exist"),
+        (
+            "run text2music --device gpu",
+            "--device: no device 'gpu' (allowed: auto, cpu, cuda, cuda:N such as cuda:1, mps)",
+        ),
+        ("replay nowhere", "FILE: no file 'nowhere'"),
+        ("queue show", "--home: missing (allowed: the folder that serve was given, or --database)"),
+        ("compare pyproject.toml nowhere", "B: no file 'nowhere'"),
         (
             "adapter merge --checkpoint embedded --out a",
             f"PATH|NAME: missing{SUCH_AS}{EXAMPLES['adapter merge']}`",
@@ -100,3 +107,18 @@ def test_a_group_that_takes_no_graphs_names_its_own_commands() -> None:
 
 def test_a_bare_command_still_shows_its_help() -> None:
     assert "Usage: " in CliRunner().invoke(cli, []).output
+
+
+def test_a_song_without_its_ending_is_named(tmp_path: Path) -> None:
+    song = tmp_path / "night-bus"
+    for ending in (".flac", ".json", ".png"):
+        song.with_suffix(ending).touch()
+
+    def told() -> str:
+        return CliRunner().invoke(cli, ["run", "--from", str(song)]).stderr.splitlines()[-1]
+
+    assert told() == f"error: --from: no file '{song}'; there is '{song}.flac'"
+    song.with_suffix(".flac").unlink()
+    assert told() == f"error: --from: no file '{song}'; there is '{song}.json'"
+    song.with_suffix(".json").unlink()
+    assert told() == f"error: --from: no file '{song}'"

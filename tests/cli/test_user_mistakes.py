@@ -132,4 +132,4 @@ def test_a_mistake_in_a_real_process_is_told_in_plain_lines(folder: Path, comman
     done = subprocess.run(arguments, env=dict(os.environ), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode not in (0, BUG)
     assert "error: " in done.stderr
-    assert all(line.startswith(("error: ", "weights: ")) for line in done.stderr.splitlines())
+    assert all(line.startswith(("error: ", "weights: ", "starting")) for line in done.stderr.splitlines())

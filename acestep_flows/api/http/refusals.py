@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,6 +21,11 @@ MOST_FAULTS = 50
 
 JSON_TYPE = "application/json"
 
+V1 = "/v1/"
+
+LIKE = 0.6
+"""How like each word of a path must be to that of a route for the route to be named, between 0 and 1."""
+
 CODES = {
     404: "not_found",
     405: "method_not_allowed",
@@ -35,7 +41,8 @@ def refusal_body(request: Request, error: HTTPException) -> dict[str, Any]:
     fault: dict[str, Any] = {"code": CODES.get(error.status_code, "error"), "message": str(error.detail), "node": None}
     path = clip(request.url.path, 200)
     if error.status_code == 404:
-        fault["message"] = f"nothing at {path}; GET / says where to begin"
+        near = _nearest_path(request)
+        fault["message"] = f"nothing at {path}{f', nearest {near}' if near else ''}; GET / says where to begin"
     elif error.status_code == 405:
         fault["allowed"] = allowed_methods(request)
         fault["message"] = f"{request.method} is not allowed at {path} (allowed: {fault['allowed']})"
@@ -81,6 +88,29 @@ def _wrong_media(content_type: str) -> UnsupportedMedia:
     return UnsupportedMedia(
         f"{what}; send the header Content-Type: {JSON_TYPE}", where="Content-Type", allowed=JSON_TYPE
     )
+
+
+def _nearest_path(request: Request) -> str:
+    """The path of a route that may be meant; empty if none is near. Any text may stand for a parameter."""
+    scope = request.scope
+    given = str(scope["path"]).removeprefix(str(scope.get("root_path", ""))).removeprefix(V1).strip("/").split("/")
+    likeness: dict[str, float] = {}
+    for path in _paths(request.app.routes):
+        names = path.removeprefix(V1).split("/")
+        if len(names) == len(given):
+            pairs = [pair for pair in zip(names, given, strict=True) if not pair[0].startswith("{")]
+            likeness[path] = min(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
+    best = max(likeness, key=likeness.__getitem__, default="")
+    return best if best and likeness[best] >= LIKE else ""
+
+
+def _paths(routes: Sequence[BaseRoute]) -> Iterator[str]:
+    """The paths of the interface."""
+    for route in routes:
+        if (included := getattr(route, "original_router", None)) is not None:
+            yield from _paths(included.routes)
+        elif (path := str(getattr(route, "path", ""))).startswith(V1):
+            yield path
 
 
 def _methods(request: Request, routes: Sequence[BaseRoute]) -> Iterator[str]:

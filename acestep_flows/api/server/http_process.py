@@ -59,7 +59,7 @@ class HttpProcess:
     async def run(
         self,
         listening: socket.socket,
-        on_ready: Callable[[str], None],
+        on_ready: Callable[[str, str], None],
         show: Callable[[str], None] = lambda address: None,
         doors: Mapping[str, socket.socket] = MappingProxyType({}),
     ) -> None:
@@ -67,7 +67,7 @@ class HttpProcess:
 
         Args:
             listening: a bound socket.
-            on_ready: called once with a line for people that has the address.
+            on_ready: called once with a line for people and the address, which is in it.
             show: called after it with the address of the page, if the page is served.
             doors: bound sockets of families that have a port of their own, by name.
 
@@ -89,7 +89,7 @@ class HttpProcess:
         def ready() -> None:
             for each in sockets:
                 lengthen_queue(each)
-            on_ready(self._greeting(listening, doors))
+            on_ready(self._greeting(listening, doors), url_of(listening))
             if self._options.studio:
                 show(studio_address(listening))
 

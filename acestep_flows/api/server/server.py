@@ -64,7 +64,7 @@ LOADING = "loading.log"
 def serve_forever(
     options: ServerOptions,
     settings: Settings,
-    on_ready: Callable[[str], None],
+    on_ready: Callable[[str, str], None],
     *,
     tell: Callable[[str], None] = lambda line: None,
     divert: Callable[[Path], AbstractContextManager[object]] = contextlib.nullcontext,
@@ -73,7 +73,7 @@ def serve_forever(
     """Serve until SIGTERM or SIGINT.
 
     Args:
-        on_ready: called once with a line for people that has the address.
+        on_ready: called once with a line for people and the address, which is in it.
         tell: called with lines for people about the start and the end.
         divert: given the path of a log, makes a context in which it takes what Ray and other libraries print.
         show: called when the server is ready, with the address of the page, if the page is served.

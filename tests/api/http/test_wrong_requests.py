@@ -220,6 +220,14 @@ def test_several_faults_are_told_together(door: Door) -> None:
 def test_paths_and_methods_that_do_not_exist(door: Door) -> None:
     error = fault(door.client.get("/v1/nothing"), 404)
     assert error["message"] == "nothing at /v1/nothing; GET / says where to begin"
+    for path, near in (
+        ("/v1/run", "/v1/runs"),
+        ("/runs", "/v1/runs"),
+        ("/v1/graph/text2music", "/v1/graphs/{name}"),
+        (f"/v1/run/{GOOD_ID}/output/song", "/v1/runs/{id}/outputs/{name}"),
+    ):
+        error = fault(door.client.get(path), 404)
+        assert error["message"] == f"nothing at {path}, nearest {near}; GET / says where to begin"
     error = fault(door.client.put("/v1/runs", json={}), 405)
     assert error["message"] == "PUT is not allowed at /v1/runs (allowed: GET, POST)"
     assert error["allowed"] == "GET, POST"

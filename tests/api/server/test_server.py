@@ -66,9 +66,7 @@ def test_runs_end_within_the_drain_and_clients_hear_of_it(
     options = ServerOptions(host="127.0.0.1", port=0, home=tmp_path, pool="local", drain=120)
     leaving: list[Future[list[str]]] = []
     with ThreadPoolExecutor(1) as pool:
-        serve_forever(
-            options, read_settings(), lambda line: leaving.append(pool.submit(leave, line.split()[2].rstrip(";")))
-        )
+        serve_forever(options, read_settings(), lambda line, url: leaving.append(pool.submit(leave, url)))
         begun = time.monotonic()
         types = leaving[0].result(1)
     assert types[-1] == "succeeded"
@@ -111,11 +109,7 @@ def test_whoever_waits_hears_that_the_server_stops(
     options = ServerOptions(host="127.0.0.1", port=0, home=tmp_path, pool="local", drain=0)
     ends: list[Future[dict[str, list[str]]]] = []
     with ThreadPoolExecutor(1) as pool:
-        serve_forever(
-            options,
-            read_settings(),
-            lambda line: ends.append(pool.submit(waits_that_end, line.split()[2].rstrip(";"))),
-        )
+        serve_forever(options, read_settings(), lambda line, url: ends.append(pool.submit(waits_that_end, url)))
         ended = ends[0].result(60)
     assert (ended["events"][-1], ended["all"][-1]) == ("closing", "closing")
     assert ended["wait"][0] in ("queued", "running")
@@ -194,5 +188,5 @@ def test_a_home_where_everybody_may_write_is_warned_of(
     home.chmod(mode)
     said: list[str] = []
     options = ServerOptions(host="127.0.0.1", port=0, home=home, pool="local")
-    serve_forever(options, read_settings(), lambda line: os.kill(os.getpid(), signal.SIGTERM), tell=said.append)
+    serve_forever(options, read_settings(), lambda line, url: os.kill(os.getpid(), signal.SIGTERM), tell=said.append)
     assert len([line for line in said if line.startswith("warning: every user of this machine may write")]) == warnings
