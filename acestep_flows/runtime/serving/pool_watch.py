@@ -53,7 +53,7 @@ class PoolWatch:
     """
 
     def __init__(self, runner: ServeRunner, own: PoolRay | None = None) -> None:
-        self._own = own
+        self._runner, self._own = runner, own
         self._ended = threading.Event()
         self.fault = ""
         self._questions = [
@@ -98,6 +98,7 @@ class PoolWatch:
             return
         if fault := self._own.fault():
             self.fault = fault
+            self._runner.pool_ended()
             on_fault(fault)
 
 
@@ -143,7 +144,7 @@ class _Question:
             self._nobody = "" if pids or none_there else f"{self._name} does not answer"
         self._asked = None
         self._record(pids)
-        if not all_answered and self._own is not None:
+        if not all_answered and self._own is not None and not self._own.fault():  # else nothing replaces it
             self._kill_silent(self._own)
 
     def _record(self, pids: set[int]) -> None:

@@ -73,6 +73,7 @@ class ServeRunner:
         self._hosts = {name: handle.options(stream=True, _by_reference=True) for name, handle in hosts.items()}
         self._retries = {name: LostProcessRetry(process.most) for name, process in pool.processes.items()}
         self._files = ThreadPoolExecutor(4, thread_name_prefix="values")
+        self._pool_ended = False
 
     @classmethod
     def connect(cls, pool: Pool, app: str = APP) -> ServeRunner:
@@ -82,6 +83,10 @@ class ServeRunner:
     def close(self) -> None:
         """End the threads, but do not wait for those that hang in a Ray that has died. Values with references stay."""
         self._files.shutdown(wait=False, cancel_futures=True)
+
+    def pool_ended(self) -> None:
+        """Take it that no process will answer any more, so that nobody waits for one to stop a cancelled call."""
+        self._pool_ended = True
 
     @property
     def durable(self) -> bool:
@@ -201,7 +206,7 @@ class ServeRunner:
                 return await _read_answer(stream, progress, process)
             except asyncio.CancelledError:
                 response.cancel()
-                if stream is not None:
+                if stream is not None and not self._pool_ended:
                     await _drain(stream)
                 raise
 

@@ -56,7 +56,9 @@ class StubRay:
 
 
 def watch(answer: Answer, own: Any = None, least: int = 1) -> PoolWatch:
-    runner = SimpleNamespace(processes=("all",), pids_asker=lambda name: answer, least=lambda name: least)
+    runner = SimpleNamespace(
+        processes=("all",), pids_asker=lambda name: answer, least=lambda name: least, pool_ended=lambda: None
+    )
     return PoolWatch(runner, own)  # type: ignore[arg-type]
 
 
@@ -102,6 +104,27 @@ def test_a_question_that_raises_or_hangs_is_one_too() -> None:
     with watched.watching():
         eventually(lambda: watched.problem() == "process all does not answer")
     over.set()
+
+
+def test_where_ray_has_ended_nothing_is_killed_to_be_replaced(
+    sleeper: psutil.Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    own, silent, rounds = StubRay(sleeper), threading.Event(), []
+
+    def answer(seconds: float) -> tuple[set[int], bool]:
+        rounds.append(silent.is_set())
+        return (set(), False) if silent.is_set() else ({sleeper.pid}, True)
+
+    watched = watch(answer, own)
+    with watched.watching():
+        eventually(lambda: rounds)
+        own.broken = "Ray's raylet has ended"
+        silent.set()
+        eventually(lambda: watched.fault == own.broken)
+        time.sleep(2 * pool_watch.KILL_SECONDS)
+        assert rounds[-1]
+        assert alive(sleeper)
+    assert not caplog.messages
 
 
 def test_a_process_that_stands_still_is_killed_and_no_other(sleeper: psutil.Process) -> None:
