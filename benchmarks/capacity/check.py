@@ -1,9 +1,9 @@
 """Holds the simulation against a real server on this machine.
 
-Songs that have the server to themselves say what each part costs, and the same work by one thread and by one on each
+Songs that have the server to themselves say what each part costs, and the same work by one process and by one on each
 core says how much slower cores are in company (`company.py`). From these costs alone the simulation says how many songs
-a second the server makes when it always has enough to do, and how long songs take at a part of that rate. Then the
-server is loaded in the same two ways.
+a second the server makes when it always has enough to do, and how long songs take at a part of that rate. The server is
+loaded in the same two ways. Costs are measured before the first load and after it, as the speed of a machine drifts.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
 
 from acestep_flows.client import AsyncClient, Client, Run
 from acestep_flows.runtime.serving.pool import Pool
-from benchmarks.capacity.company import slower_in_company
+from benchmarks.capacity.company import company
 from benchmarks.capacity.costs import FRAMES_PER_SECOND, Costs
 from benchmarks.capacity.mix import STEPS, Kind
 from benchmarks.capacity.simulate import simulate
@@ -53,18 +53,26 @@ def compare(checkpoint: str = "small", songs: int = 40, load: float = 0.6) -> tu
     """Measure a server's costs, simulate it, and load it.
 
     Args:
-        songs: made alone; three times as many under each load.
+        songs: made alone, half of them before the first load; three times as many under each load.
         load: share of the simulated capacity at which latencies are compared.
     """
     seeds = itertools.count(1)
-    with open_weights(checkpoint) as folder, served("local", folder, {"queued": 1000}, threads=1) as server:
-        pool = _with_one_thread()
-        cores = os.cpu_count() or 1
-        costs = replace(costs_alone(server, songs, seeds), company=slower_in_company(folder, cores, SECONDS))
-        places = pool.limits.running
+    pool, cores = _with_one_thread(), os.cpu_count() or 1
+    places = pool.limits.running
+    with (
+        open_weights(checkpoint) as folder,
+        served("local", folder, {"queued": 1000}, threads=1) as server,
+        company(folder, cores, SECONDS) as in_company,
+    ):
+        alone = SongsAlone(server, seeds)
+        alone.make(songs // 2)
+        in_company.measure()
+        seen_full = asyncio.run(together(server, places, 3 * songs, seeds))
+        alone.make(songs - songs // 2)
+        in_company.measure()
+        costs = alone.costs(in_company.slower)
         full = simulate([SONG], pool, costs, 1.0, 600.0, cores=cores, together=places)
         part = simulate([SONG], pool, costs, load * full.ended, 600.0, cores=cores)
-        seen_full = asyncio.run(together(server, places, 3 * songs, seeds))
         latencies = asyncio.run(arriving(server, load * full.ended, 3 * songs, seeds))
     return (
         costs,
@@ -83,35 +91,54 @@ def _with_one_thread() -> Pool:
     )
 
 
-def costs_alone(server: Server, songs: int, seeds: itertools.count[int]) -> Costs:
-    """Costs of the parts, from songs that have the server to themselves."""
-    http = psutil.Process(server.process.pid)
-    with Client(server.url) as client:
-        for _ in range(3):
-            client.wait(client.submit("text2music", _inputs(next(seeds))).id)
-        before = _seconds(http), server.core_seconds() + time.process_time()
-        runs = [client.wait(client.submit("text2music", _inputs(next(seeds))).id) for _ in range(songs)]
-        front = (_seconds(http) - before[0]) / songs
-        used = (server.core_seconds() + time.process_time() - before[1]) / songs
-    stages = _stage_seconds(runs)
-    calls = len(SONG.plan.nodes)
-    work = sum(
-        seconds * sum(node.stage == stage for node in SONG.plan.nodes.values()) for stage, seconds in stages.items()
-    )
-    other = max(0.0, used - front - work) / calls
-    waited = statistics.median(latency(run) for run in runs) - front - work
-    (stepping,) = STEPS & stages.keys()
-    return Costs(
-        turn=0.0,
-        row_frame=stages[stepping] / (SONG.steps * SONG.rows * SONG.seconds * FRAMES_PER_SECOND),
-        per_call=stages,
-        accept=0.0,
-        call=front / calls,
-        hop=max(0.0, waited / LEVELS - other),
-        row=0.0,
-        object_store=0.0,
-        other=other,
-    )
+class SongsAlone:
+    """Songs that have a server to themselves, and what they used."""
+
+    def __init__(self, server: Server, seeds: itertools.count[int]) -> None:
+        self._server, self._seeds = server, seeds
+        self._http = psutil.Process(server.process.pid)
+        self._runs: list[Run] = []
+        self._front = self._used = 0.0  # core seconds of the HTTP process, and of all processes
+
+    def make(self, songs: int) -> None:
+        """Make so many, one after the other, after three that do not count."""
+        with Client(self._server.url) as client:
+            for _ in range(3):
+                self._make_one(client)
+            front, used = self._seconds()
+            self._runs += [self._make_one(client) for _ in range(songs)]
+            front_after, used_after = self._seconds()
+        self._front += front_after - front
+        self._used += used_after - used
+
+    def costs(self, slower_in_company: float) -> Costs:
+        """Costs of the parts."""
+        songs, stages = len(self._runs), _stage_seconds(self._runs)
+        calls = len(SONG.plan.nodes)
+        front = self._front / songs
+        work = sum(stages[node.stage] for node in SONG.plan.nodes.values())
+        other = max(0.0, self._used / songs - front - work) / calls
+        waited = statistics.median(latency(run) for run in self._runs) - front - work
+        (stepping,) = STEPS & stages.keys()
+        return Costs(
+            turn=0.0,
+            row_frame=stages[stepping] / (SONG.steps * SONG.rows * SONG.seconds * FRAMES_PER_SECOND),
+            per_call=stages,
+            accept=0.0,
+            call=front / calls,
+            hop=max(0.0, waited / LEVELS - other),
+            row=0.0,
+            object_store=0.0,
+            other=other,
+            company=slower_in_company,
+        )
+
+    def _make_one(self, client: Client) -> Run:
+        return client.wait(client.submit("text2music", _inputs(next(self._seeds))).id)
+
+    def _seconds(self) -> tuple[float, float]:
+        front = self._http.cpu_times()
+        return float(front.user + front.system), self._server.core_seconds() + time.process_time()
 
 
 def _stage_seconds(runs: Sequence[Run]) -> dict[str, float]:
@@ -157,8 +184,3 @@ def _inputs(seed: int) -> dict[str, Any]:
     """Inputs of a song none of whose nodes is cached."""
     lyrics = f"[verse]\nla {seed}"
     return {"tags": f"song {seed}", "lyrics": lyrics, "duration": SECONDS, "steps": DIFFUSION_STEPS, "seed": seed}
-
-
-def _seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)

@@ -3,40 +3,47 @@
 from __future__ import annotations
 
 import statistics
-import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
-from acestep_flows.model.threads import limit_threads
-from acestep_flows.sampling.loop import denoise
-from acestep_flows.stages.diffusion import DenoisingSong
-from benchmarks.engine_songs import Songs
+from benchmarks.engine_processes import SongProcesses, song_processes
 
 STEPS = 8
 PAIRS = 9
-"""Comparisons, by turns, since a machine's speed drifts. Their median counts."""
+"""Comparisons at a time, by turns, since a machine's speed drifts."""
 
 
-def slower_in_company(folder: Path, cores: int, seconds: float) -> float:
-    """How many times longer a song takes where each core makes one than where one core makes one.
+class Company:
+    """Compares a core that works alone with all cores that work.
+
+    The songs are made by processes that share nothing, so that it is the cores that are compared: threads of one
+    process wait for each other too.
+
+    Args:
+        processes: one for each core, with a song each.
+    """
+
+    def __init__(self, processes: SongProcesses) -> None:
+        self._processes = processes
+        self._ratios: list[float] = []
+
+    def measure(self) -> None:
+        """Compare a few times more."""
+        self._ratios += [self._processes.seconds() / self._processes.seconds(1) for _ in range(PAIRS)]
+
+    @property
+    def slower(self) -> float:
+        """How many times longer a song takes where each core makes one than where one core makes one: the median."""
+        return max(1.0, statistics.median(self._ratios))
+
+
+@contextmanager
+def company(folder: Path, cores: int, seconds: float) -> Iterator[Company]:
+    """A comparison with songs of this length.
 
     Args:
         folder: a checkpoint.
-        cores: threads of this process that work at a time, with one thread of torch each.
-        seconds: length of the songs.
     """
-    songs = Songs(folder, "cpu", "float32").make([seconds] * cores, STEPS)
-    with ThreadPoolExecutor(cores, initializer=limit_threads, initargs=(torch, 1)) as threads:
-
-        def took(made: list[DenoisingSong]) -> float:
-            began = time.perf_counter()
-            work: list[Future[object]] = [threads.submit(denoise, song.trajectory, song.denoise) for song in made]
-            for one in work:
-                one.result()
-            return time.perf_counter() - began
-
-        took(songs)
-        ratios = [took(songs) / took(songs[number % cores :][:1]) for number in range(PAIRS)]
-    return max(1.0, statistics.median(ratios))
+    with song_processes(cores, folder, "cpu", "float32", [seconds] * cores, STEPS) as processes:
+        yield Company(processes)
