@@ -15,7 +15,7 @@ import random
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +31,9 @@ from benchmarks.serving import Server, latency, served
 from benchmarks.weights import open_weights
 
 SECONDS, DIFFUSION_STEPS = 4.0, 8
+SELDOM = 0.01
+"""Songs a second that do not meet each other."""
 SONG = Kind(1.0, "text2music", SECONDS, steps=DIFFUSION_STEPS, inputs={"tags": "pop", "lyrics": "[verse]\nla"})
-LEVELS = 4
-"""Calls of text2music that wait for each other; its encoders and the noise go side by side."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,13 @@ def compare(checkpoint: str = "small", songs: int = 40, load: float = 0.6) -> tu
         costs = alone.costs(in_company.slower)
         full = simulate([SONG], pool, costs, 1.0, 600.0, cores=cores, together=places)
         part = simulate([SONG], pool, costs, load * full.ended, 600.0, cores=cores)
+        seldom = simulate([SONG], pool, costs, SELDOM, 6000.0, cores=cores)
         latencies = asyncio.run(arriving(server, load * full.ended, 3 * songs, seeds))
     return (
         costs,
         pool,
         [
+            Comparison("median latency of a song alone, s", seldom.p50, alone.latency),
             Comparison("songs a second, always enough to do", full.ended, seen_full),
             Comparison(f"median latency at {load:.0%} of that, s", part.p50, statistics.median(latencies)),
         ],
@@ -118,7 +120,9 @@ class SongsAlone:
         front = self._front / songs
         work = sum(stages[node.stage] for node in SONG.plan.nodes.values())
         other = max(0.0, self._used / songs - front - work) / calls
-        waited = statistics.median(latency(run) for run in self._runs) - front - work
+        path, levels = _longest_path(stages)
+        # What a call takes beside its stage is work of processors that it waits for, and then waiting.
+        waited, overhead = max(0.0, self.latency - path) / levels, front / calls + other
         (stepping,) = STEPS & stages.keys()
         return Costs(
             turn=0.0,
@@ -126,12 +130,18 @@ class SongsAlone:
             per_call=stages,
             accept=0.0,
             call=front / calls,
-            hop=max(0.0, waited / LEVELS - other),
+            hop=max(0.0, waited - overhead),
             row=0.0,
             object_store=0.0,
             other=other,
             company=slower_in_company,
+            beside=max(0.0, 1.0 - waited / overhead) if overhead else 0.0,
         )
+
+    @property
+    def latency(self) -> float:
+        """The median time from a song's submission to its end."""
+        return statistics.median(latency(run) for run in self._runs)
 
     def _make_one(self, client: Client) -> Run:
         return client.wait(client.submit("text2music", _inputs(next(self._seeds))).id)
@@ -139,6 +149,15 @@ class SongsAlone:
     def _seconds(self) -> tuple[float, float]:
         front = self._http.cpu_times()
         return float(front.user + front.system), self._server.core_seconds() + time.process_time()
+
+
+def _longest_path(stages: Mapping[str, float]) -> tuple[float, int]:
+    """Seconds of the stages that wait for each other, where that takes longest, and how many they are."""
+    ends: dict[str, tuple[float, int]] = {}
+    for node in SONG.plan.nodes.values():
+        before, count = max((ends[other] for other in node.needs()), default=(0.0, 0))
+        ends[node.id] = before + stages[node.stage], count + 1
+    return max(ends.values())
 
 
 def _stage_seconds(runs: Sequence[Run]) -> dict[str, float]:

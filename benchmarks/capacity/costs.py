@@ -60,7 +60,8 @@ class Costs:
         audio_bytes: of an output, for each second of music.
         other: of the machine's cores, for each call: Ray's own processes.
         company: how many times longer the work of a core takes while all other cores of its machine work. They share
-            memory, caches, heat, and in a rented machine often one core of the host; threads share the interpreter.
+            memory, caches, heat, and in a rented machine often one core of the host.
+        beside: share of `call` and `other` that is done while the run goes on, as writing its row and events is.
     """
 
     turn: float
@@ -76,6 +77,7 @@ class Costs:
     audio_bytes: float = 130e3
     other: float = 0.0
     company: float = 1.0
+    beside: float = 0.0
 
     def turn_of(self, row_frames: float) -> float:
         """Of a turn with so many rows times frames."""

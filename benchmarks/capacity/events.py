@@ -52,17 +52,15 @@ class Simulation:
 
 
 class Station:
-    """Places that are given in the order of asking, as the cores of a machine or the slots of a process.
+    """Places that are given in the order of asking, as the slots of a process or the turns of a GPU.
 
     Attributes:
         places: how many there are.
         busy: place-seconds that were used so far.
-        company: how many times longer something takes that begins while all other places are taken. With fewer of them
-            taken it is so much less.
     """
 
-    def __init__(self, places: int = 1, company: float = 1.0) -> None:
-        self.places, self.busy, self.company = places, 0.0, company
+    def __init__(self, places: int = 1) -> None:
+        self.places, self.busy = places, 0.0
         self._free, self._waiting = places, deque[Resume]()
 
     @property
@@ -94,15 +92,70 @@ class Station:
         if seconds <= 0:
             return
         yield self.place()
-        seconds *= self._slower
         self.busy += seconds
         yield seconds
         self.leave()
 
+
+class Cores:
+    """The cores of a machine, which all who ask share: a system lets short work in between long work.
+
+    Args:
+        places: how many there are.
+        company: how many times longer work takes while all other cores work too. With fewer of them it is so much less.
+    """
+
+    def __init__(self, simulation: Simulation, places: int, company: float = 1.0) -> None:
+        self._simulation, self.places, self._company = simulation, places, company
+        self._busy = self._since = 0.0
+        # All work goes on equally fast: seconds that each has got so far, and at how many of them what is there ends.
+        self._served, self._work = 0.0, list[tuple[float, int, Resume]]()
+        self._numbers, self._looks = itertools.count(), 0
+
     @property
-    def _slower(self) -> float:
-        others = self.places - self._free - 1
-        return 1.0 + (self.company - 1.0) * others / max(1, self.places - 1)
+    def busy(self) -> float:
+        """Core-seconds that were used so far."""
+        self._pass_time()
+        return self._busy
+
+    def use(self, seconds: float) -> Activity:
+        """Get a core's time for as long as a core alone would need."""
+        if seconds <= 0:
+            return
+
+        def ask(resume: Resume) -> None:
+            self._pass_time()
+            heapq.heappush(self._work, (self._served + seconds, next(self._numbers), resume))
+            self._look_when_next_ends()
+
+        yield ask
+
+    def _pass_time(self) -> None:
+        passed, self._since = self._simulation.now - self._since, self._simulation.now
+        self._served += passed * self._speed
+        self._busy += passed * min(len(self._work), self.places)
+
+    @property
+    def _speed(self) -> float:
+        """Seconds that each gets in a second."""
+        if not self._work:
+            return 0.0
+        working = min(len(self._work), self.places)
+        slower = 1.0 + (self._company - 1.0) * (working - 1) / max(1, self.places - 1)
+        return working / len(self._work) / slower
+
+    def _look_when_next_ends(self) -> None:
+        self._looks += 1
+        if self._work:
+            left = max(0.0, self._work[0][0] - self._served)
+            self._simulation.begin(self._end_next(self._looks), left / self._speed)
+
+    def _end_next(self, look: int) -> Activity:
+        if look == self._looks:  # else something has begun or ended meanwhile
+            self._pass_time()
+            heapq.heappop(self._work)[2]()
+            self._look_when_next_ends()
+        yield from ()
 
 
 class Signal:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from acestep_flows.runtime.serving.pool import Pool, Process
 from benchmarks.capacity.costs import FRAMES_PER_SECOND, Costs
-from benchmarks.capacity.events import Activity, Signal, Simulation, Station
+from benchmarks.capacity.events import Activity, Cores, Signal, Simulation, Station
 from benchmarks.capacity.mix import STEPS, Kind
 
 
@@ -31,7 +31,7 @@ class _Song:
 class Engine:
     """The step engine of a replica: all its songs advance together, as far as a pass has room."""
 
-    def __init__(self, simulation: Simulation, device: Station, costs: Costs, pool: Pool, lanes: int) -> None:
+    def __init__(self, simulation: Simulation, device: Station | Cores, costs: Costs, pool: Pool, lanes: int) -> None:
         self._simulation, self._device, self._costs, self._lanes = simulation, device, costs, lanes
         self._tokens, self._places = pool.engine.tokens, Station(pool.engine.songs)
         self._songs, self._working = deque[_Song](), 0
@@ -73,7 +73,9 @@ class Engine:
 class Replica:
     """A process of a pool."""
 
-    def __init__(self, simulation: Simulation, pool: Pool, process: Process, device: Station, costs: Costs) -> None:
+    def __init__(
+        self, simulation: Simulation, pool: Pool, process: Process, device: Station | Cores, costs: Costs
+    ) -> None:
         default = 1 if process.device == "cpu" else 2
         self._device, self._costs, self._workers = device, costs, Station(process.workers or default)
         self._engine = Engine(simulation, device, costs, pool, pool.lanes(process))
@@ -110,7 +112,7 @@ class Machine:
 
     def __init__(self, simulation: Simulation, pool: Pool, costs: Costs, cores: int, shared: Shared) -> None:
         self._simulation, self._costs, self._shared = simulation, costs, shared
-        self.cores, self.http, self.link = Station(cores, costs.company), Station(), Station()
+        self.cores, self.http, self.link = Cores(simulation, cores, costs.company), Station(), Station()
         self.gpus: list[Gpu] = []
         self._running = Station(pool.limits.running)
         self._replicas: dict[str, list[Replica]] = {}
@@ -119,7 +121,7 @@ class Machine:
             replicas = [Replica(simulation, pool, process, device, costs) for device in devices]
             self._replicas |= dict.fromkeys(process.stages, replicas)
 
-    def _device(self, name: str, process: Process) -> Station:
+    def _device(self, name: str, process: Process) -> Station | Cores:
         """The cores, or the first GPU that has room for another replica."""
         if process.device == "cpu":
             return self.cores
@@ -137,6 +139,11 @@ class Machine:
         self.http.busy += seconds
         yield from self.cores.use(seconds)
         self.http.leave()
+
+    def _overhead(self, share: float) -> Activity:
+        """This share of the work that each call is for the HTTP process and for Ray's."""
+        yield from self._front(share * self._costs.call)
+        yield from self.cores.use(share * self._costs.other)
 
     def run(self, kind: Kind, ends: list[tuple[float, float]]) -> Activity:
         """One run, from its submission to its end, which is noted in `ends` with its latency."""
@@ -159,8 +166,8 @@ class Machine:
     def _node(self, stage: str, kind: Kind, needs: list[Signal], done: Signal) -> Activity:
         for signal in needs:
             yield signal.fired()
-        yield from self._front(self._costs.call)
-        yield from self.cores.use(self._costs.other)
+        yield from self._overhead(1.0 - self._costs.beside)
+        self._simulation.begin(self._overhead(self._costs.beside))
         yield self._costs.hop
         replica = min(self._replicas[stage], key=lambda one: one.calls)
         yield from replica.call(stage, kind)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from acestep_flows.runtime.serving.pool import Pool
 from benchmarks.capacity.costs import Costs
-from benchmarks.capacity.events import Activity, Simulation, Station
+from benchmarks.capacity.events import Activity, Cores, Simulation, Station
 from benchmarks.capacity.machine import Machine, Shared
 from benchmarks.capacity.mix import Kind, draw
 
@@ -135,7 +135,7 @@ def capacity(mix: Sequence[Kind], pool: Pool, costs: Costs, seconds: float, mach
 
 def _busy(cluster: Sequence[Machine], shared: Shared) -> dict[str, tuple[float, int]]:
     """Place-seconds used so far, and places, by kind of station."""
-    stations: dict[str, list[Station]] = defaultdict(list)
+    stations: dict[str, list[Station | Cores]] = defaultdict(list)
     stations["run table"].append(shared.table)
     for machine in cluster:
         stations["cores"].append(machine.cores)

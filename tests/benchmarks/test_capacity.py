@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from acestep_flows.errors import InputError
 from acestep_flows.runtime.serving.pool import Pool
 from benchmarks.capacity import costs, mix
 from benchmarks.capacity.costs import FRAMES_PER_SECOND, Costs
-from benchmarks.capacity.events import Activity, Simulation, Station
+from benchmarks.capacity.events import Activity, Cores, Simulation, Station
 from benchmarks.capacity.machine import Machine, Shared
 from benchmarks.capacity.mix import Kind
 from benchmarks.capacity.simulate import capacity, simulate
@@ -171,26 +174,52 @@ def test_a_cost_that_is_none_is_refused(setting: str) -> None:
 
 
 def test_given_costs_take_the_place_of_others() -> None:
-    given: dict[str, Any] = {"row": 0.005, "turn": 2.0}
-    assert costs.with_given(FREE, [f"{name}={value}" for name, value in given.items()]) == replace(FREE, **given)
+    changes: dict[str, Any] = {"row": 0.005, "turn": 2.0}
+    assert costs.with_given(FREE, [f"{name}={value}" for name, value in changes.items()]) == replace(FREE, **changes)
 
 
 def test_cores_in_company_are_slower_by_what_was_measured() -> None:
     """Jobs of a second that are asked for at once; with all cores busy they take half as long again."""
 
     def ends(jobs: int, places: int) -> list[float]:
-        simulation, cores, ended = Simulation(), Station(places, company=1.5), list[float]()
-
-        def job() -> Activity:
-            yield from cores.use(1.0)
-            ended.append(simulation.now)
-
-        for _ in range(jobs):
-            simulation.begin(job())
-        simulation.run(10)
-        return ended
+        return shared_cores([(0.0, 1.0)] * jobs, places, company=1.5)[0]
 
     assert ends(1, 2) == [1.0]
-    assert ends(4, 2) == pytest.approx([1.5, 1.5, 3.0, 3.0])
+    assert ends(4, 2) == pytest.approx([3.0] * 4), "they share the cores"
     assert ends(2, 3) == pytest.approx([1.25, 1.25]), "one of two others is busy"
-    assert ends(2, 1) == pytest.approx([1.0, 2.0])
+    assert ends(2, 1) == pytest.approx([2.0, 2.0])
+
+
+def shared_cores(jobs: Sequence[tuple[float, float]], places: int, company: float = 1.0) -> tuple[list[float], float]:
+    """When jobs end, in order, that begin at a time and need so many seconds; and busy core-seconds."""
+    simulation, ended = Simulation(), list[float]()
+    cores = Cores(simulation, places, company)
+
+    def job(seconds: float) -> Activity:
+        yield from cores.use(seconds)
+        ended.append(simulation.now)
+
+    for begins, seconds in jobs:
+        simulation.begin(job(seconds), begins)
+    simulation.run(1000)
+    return ended, cores.busy
+
+
+def test_short_work_does_not_wait_for_long_work() -> None:
+    ended, busy = shared_cores([(0.0, 10.0), (0.0, 10.0), (1.0, 0.1)], places=2)
+    assert ended == pytest.approx([1.15, 10.05, 10.05])
+    assert busy == pytest.approx(20.1)
+
+
+@given(
+    jobs=st.lists(st.tuples(st.floats(0, 50), st.floats(0.01, 20)), min_size=1, max_size=12),
+    places=st.integers(1, 4),
+)
+def test_cores_do_all_the_work_and_none_faster_than_a_core(jobs: list[tuple[float, float]], places: int) -> None:
+    ended, busy = shared_cores(jobs, places)
+    assert len(ended) == len(jobs)
+    assert busy == pytest.approx(sum(seconds for _, seconds in jobs))
+    assert max(ended) >= max(begins + seconds for begins, seconds in jobs) - 1e-6
+    first = min(begins for begins, _ in jobs)
+    assert max(ended) <= max(begins for begins, _ in jobs) + sum(seconds for _, seconds in jobs) + 1e-6
+    assert (max(ended) - first) * places >= busy - 1e-6
