@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from acestep_flows.errors import InputError
 from acestep_flows.runtime.serving.pool import Pool
-from benchmarks.capacity import costs, mix
+from benchmarks.capacity import check, costs, mix
 from benchmarks.capacity.costs import FRAMES_PER_SECOND, Costs
 from benchmarks.capacity.events import Activity, Cores, Simulation, Station
 from benchmarks.capacity.machine import Machine, Shared
@@ -223,3 +223,14 @@ def test_cores_do_all_the_work_and_none_faster_than_a_core(jobs: list[tuple[floa
     first = min(begins for begins, _ in jobs)
     assert max(ended) <= max(begins for begins, _ in jobs) + sum(seconds for _, seconds in jobs) + 1e-6
     assert (max(ended) - first) * places >= busy - 1e-6
+
+
+@pytest.mark.parametrize(("latency", "changed"), [(1.5, "hop"), (0.8, "beside")])
+def test_costs_are_fitted_to_how_long_a_song_alone_takes(latency: float, changed: str) -> None:
+    pool, cores = Pool.read("local"), 2
+    measured = replace(FREE, per_call={"vocode": 0.5}, call=0.05, other=0.02)
+    fitted = check.fitted(measured, latency, pool, cores)
+    assert getattr(fitted, changed) > 0
+    assert replace(fitted, hop=0.0, beside=0.0) == measured
+    alone = simulate([check.SONG], pool, fitted, check.SELDOM, 0.0, cores=cores, runs=40)
+    assert alone.p50 == pytest.approx(latency, rel=0.01)
