@@ -20,12 +20,12 @@ class SongProcesses:
     def __init__(self, pipes: Sequence[Connection]) -> None:
         self._pipes = pipes
 
-    def seconds(self, count: int | None = None) -> float:
-        """Make all songs once, or those of `count` processes. Returns the seconds of the process that took longest."""
+    def seconds(self, count: int | None = None) -> list[float]:
+        """Make all songs once, or those of the first `count` processes. Returns the seconds of each."""
         working = self._pipes[:count]
         for pipe in working:
             pipe.send(True)
-        return max(pipe.recv() for pipe in working)
+        return [pipe.recv() for pipe in working]
 
 
 @contextmanager

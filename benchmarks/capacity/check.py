@@ -3,7 +3,7 @@
 Songs that have the server to themselves say what each part costs, and the same work by one process and by one on each
 core says how much slower cores are in company (`company.py`). From these costs alone the simulation says how many songs
 a second the server makes when it always has enough to do, and how long songs take at a part of that rate. The server is
-loaded in the same two ways. Costs are measured before the first load and after it, as the speed of a machine drifts.
+loaded in the same two ways, in several rounds, between which the cores are compared anew: a rented machine's drift.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ import random
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 import psutil
 
 from acestep_flows.client import AsyncClient, Client, Run
+from acestep_flows.errors import InputError
 from acestep_flows.runtime.serving.pool import Pool
-from benchmarks.capacity.company import company
+from benchmarks.capacity.company import Company, company
 from benchmarks.capacity.costs import FRAMES_PER_SECOND, Costs
 from benchmarks.capacity.mix import STEPS, Kind
 from benchmarks.capacity.simulate import simulate
@@ -34,6 +36,9 @@ SECONDS, DIFFUSION_STEPS = 4.0, 8
 SELDOM = 0.01
 """Songs a second that do not meet each other."""
 HALVINGS = 10
+ROUNDS = 4
+
+T = TypeVar("T")
 SONG = Kind(1.0, "text2music", SECONDS, steps=DIFFUSION_STEPS, inputs={"tags": "pop", "lyrics": "[verse]\nla"})
 
 
@@ -54,12 +59,14 @@ def compare(checkpoint: str = "small", songs: int = 40, load: float = 0.6) -> tu
     """Measure a server's costs, simulate it, and load it.
 
     Args:
-        songs: made alone, half of them before the first load; three times as many under each load.
+        songs: made alone, half of them before the first load; and as many in each round of a load.
         load: share of the simulated capacity at which latencies are compared.
     """
     seeds = itertools.count(1)
     pool, cores = _with_one_thread(), os.cpu_count() or 1
     places = pool.limits.running
+    if songs <= 2 * places:
+        raise InputError(f"{songs} songs", where="--songs", allowed=f"more than {2 * places}")
     with (
         open_weights(checkpoint) as folder,
         served("local", folder, {"queued": 1000}, threads=1) as server,
@@ -67,22 +74,30 @@ def compare(checkpoint: str = "small", songs: int = 40, load: float = 0.6) -> tu
     ):
         alone = SongsAlone(server, seeds)
         alone.make(songs // 2)
-        in_company.measure()
-        seen_full = asyncio.run(together(server, places, 3 * songs, seeds))
+        counts, slower = rounds(lambda: asyncio.run(together(server, places, songs, seeds)), in_company)
         alone.make(songs - songs // 2)
-        in_company.measure()
-        costs = fitted(alone.costs(in_company.slower), alone.latency, pool, cores)
+        costs = fitted(alone.costs(slower), alone.latency, pool, cores)
         full = simulate([SONG], pool, costs, 1.0, 600.0, cores=cores, together=places)
-        part = simulate([SONG], pool, costs, load * full.ended, 600.0, cores=cores)
-        latencies = asyncio.run(arriving(server, load * full.ended, 3 * songs, seeds))
+        rate = load * full.ended
+        latencies, slower = rounds(lambda: asyncio.run(arriving(server, rate, songs, seeds)), in_company)
+        part = simulate([SONG], pool, replace(costs, company=slower), rate, 600.0, cores=cores)
     return (
         costs,
         pool,
         [
-            Comparison("songs a second, always enough to do", full.ended, seen_full),
-            Comparison(f"median latency at {load:.0%} of that, s", part.p50, statistics.median(latencies)),
+            Comparison("songs a second, always enough to do", full.ended, _per_second(counts)),
+            Comparison(f"median latency at {load:.0%} of that, s", part.p50, statistics.median(chain(*latencies))),
         ],
     )
+
+
+def rounds(load: Callable[[], T], in_company: Company) -> tuple[list[T], float]:
+    """What each round of a load gives, and how much slower cores in company were around them on the average."""
+    results, ratios = list[T](), [in_company.slower()]
+    for _ in range(ROUNDS):
+        results.append(load())
+        ratios.append(in_company.slower())
+    return results, max(1.0, statistics.mean(ratios))
 
 
 def fitted(costs: Costs, latency: float, pool: Pool, cores: int) -> Costs:
@@ -173,18 +188,26 @@ def _stage_seconds(runs: Sequence[Run]) -> dict[str, float]:
     return {stage: statistics.median(each) for stage, each in seconds.items()}
 
 
-async def together(server: Server, places: int, songs: int, seeds: itertools.count[int]) -> float:
-    """Songs a second of a server that has `places` to make at any time."""
-    left = iter(range(songs))
+async def together(server: Server, places: int, songs: int, seeds: itertools.count[int]) -> tuple[int, float]:
+    """Load a server so that it has `places` songs to make. Returns how many it made meanwhile, and in what time.
+
+    At first all are at their beginning, and at last fewer and fewer are left: both ends do not count.
+    """
+    left, ends = iter(range(songs)), list[float]()
 
     async def make(client: AsyncClient) -> None:
         for _ in left:
             await client.wait((await client.submit("text2music", _inputs(next(seeds)))).id)
+            ends.append(time.perf_counter())
 
     async with AsyncClient(server.url) as client:
-        started = time.perf_counter()
         await asyncio.gather(*(make(client) for _ in range(places)))
-        return songs / (time.perf_counter() - started)
+    first, last = places - 1, songs - places
+    return last - first, ends[last] - ends[first]
+
+
+def _per_second(counts: Sequence[tuple[int, float]]) -> float:
+    return sum(songs for songs, _ in counts) / sum(seconds for _, seconds in counts)
 
 
 async def arriving(server: Server, rate: float, songs: int, seeds: itertools.count[int]) -> list[float]:
