@@ -56,9 +56,16 @@ NOW = BEGUN + YEAR
 
 @dataclass
 class Stopwatch:
-    """Times the statements of a database: each from its start to the next one, or to the end of its transaction."""
+    """Times the statements of a database: each from its start to the next one, or to the end of its transaction.
+
+    Attributes:
+        longest: seconds of the longest since it was last set to 0.
+        quickest: the least seconds of each statement with its parameters since it was last cleared. A sweep is
+            thousands of statements, of which some one always meets a pause of the machine.
+    """
 
     longest: float = 0.0
+    quickest: dict[tuple[str, str], float] = field(default_factory=dict)
     statements: list[tuple[str, Any]] = field(default_factory=list)
     _begun: float | None = None
 
@@ -77,7 +84,10 @@ class Stopwatch:
 
     def _end(self) -> None:
         if self._begun is not None:
-            self.longest = max(self.longest, time.perf_counter() - self._begun)
+            seconds, (statement, parameters) = time.perf_counter() - self._begun, self.statements[-1]
+            self.longest = max(self.longest, seconds)
+            key = statement, repr(parameters)
+            self.quickest[key] = min(seconds, self.quickest.get(key, seconds))
         self._begun = None
 
 
@@ -153,17 +163,18 @@ def _stored_bytes(home: Home) -> int:
 
 
 def times(home: Home, repeats: int = 3) -> dict[str, float]:
-    """Milliseconds of the longest statement of each question."""
+    """Milliseconds of the longest statement of each question, at its best of some repeats."""
     watch, found = Stopwatch(), dict[str, float]()
     asked = questions(home)
     watch.watch(home)
     for name, ask in asked.items():
         best = float("inf")
+        watch.quickest.clear()
         for _ in range(repeats):
             watch.longest = 0.0
             ask()
             best = min(best, watch.longest)
-        found[name] = round(1000 * best, 1)
+        found[name] = round(1000 * min(best, max(watch.quickest.values(), default=best)), 1)
     return found
 
 
