@@ -152,7 +152,8 @@ def test_a_pool_without_room_is_refused_before_anything_starts(tmp_path: Path) -
         text=True,
         check=False,
     )
-    (line,) = done.stderr.splitlines()
+    first, line = done.stderr.splitlines()
+    assert first == "starting"
     assert done.returncode == 2, done.stderr
     assert line.startswith("error: --pool: pool gpu-pool: no place for 6 of 6 samplers (4 CPU and 1 GPU each)")
     assert not (tmp_path / "home").exists()
